@@ -1,0 +1,2 @@
+//! The PVM instruction table.
+#![no_std]
