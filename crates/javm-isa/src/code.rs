@@ -1,0 +1,252 @@
+//! [`Code`]: a checked program, canonical numbering.
+//!
+//! A `Code` that exists is valid: walking from offset 0 by instruction lengths visits only marked offsets
+//! with known opcodes and ends exactly at the end (Gray Paper 0.8, *blob validity*). Everything above
+//! relies on that and never looks at an invalid byte.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use crate::{bits::BitSet, instr::Instruction, op::Op, shape};
+
+/// The largest program in bytes: 32 MiB, as in PolkaVM.
+pub const MAX_CODE_LEN: usize = 32 << 20;
+
+/// The most entries of a jump table: 16 Mi, as in PolkaVM.
+pub const MAX_JUMP_TABLE_LEN: usize = 16 << 20;
+
+/// Zero bytes kept behind the code so that operands can be read past its end.
+const PADDING: usize = 16;
+
+/// Alignment of a dynamic jump's address: entry `n` of the jump table is address `2 (n + 1)`.
+pub const JUMP_ALIGNMENT: u64 = 2;
+
+/// Why bytes are no program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CodeError {
+    /// There is no instruction at all.
+    Empty,
+    /// More than [`MAX_CODE_LEN`] bytes.
+    TooLong {
+        /// Length in bytes.
+        len: usize,
+    },
+    /// More than [`MAX_JUMP_TABLE_LEN`] entries.
+    JumpTableTooLong {
+        /// Number of entries.
+        len: usize,
+    },
+    /// The bitmask does not have one bit per code byte.
+    BitmaskLength {
+        /// Bytes that it should have.
+        expected: usize,
+        /// Bytes that it has.
+        found: usize,
+    },
+    /// An instruction should start here but the bitmask says otherwise.
+    NotMarked {
+        /// Code offset.
+        offset: u32,
+    },
+    /// No instruction has this opcode.
+    InvalidOpcode {
+        /// Code offset.
+        offset: u32,
+        /// The byte there.
+        opcode: u8,
+    },
+}
+
+impl core::fmt::Display for CodeError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the program has no instructions"),
+            Self::TooLong { len } => write!(f, "the code has {len} bytes, more than {MAX_CODE_LEN}"),
+            Self::JumpTableTooLong { len } => {
+                write!(f, "the jump table has {len} entries, more than {MAX_JUMP_TABLE_LEN}")
+            }
+            Self::BitmaskLength { expected, found } => {
+                write!(f, "the bitmask has {found} bytes where {expected} are needed")
+            }
+            Self::NotMarked { offset } => {
+                write!(
+                    f,
+                    "code offset {offset}: an instruction must start here, the bitmask says it does not"
+                )
+            }
+            Self::InvalidOpcode { offset, opcode } => {
+                write!(f, "code offset {offset}: invalid opcode {opcode}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for CodeError {}
+
+/// A checked program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The code, then [`PADDING`] zeros.
+    bytes: Box<[u8]>,
+    starts: BitSet,
+    blocks: BitSet,
+    jump_table: Box<[u32]>,
+}
+
+impl Code {
+    /// Checks a program. Bits of the bitmask past the end of the code are ignored; jump-table entries may be
+    /// anything, only jumping through one tells.
+    ///
+    /// # Errors
+    /// [`CodeError`], with the first offset where the walk fails. Time and memory are linear in the input.
+    pub fn new(code: &[u8], packed_bitmask: &[u8], jump_table: &[u32]) -> Result<Self, CodeError> {
+        if code.is_empty() {
+            return Err(CodeError::Empty);
+        }
+        if code.len() > MAX_CODE_LEN {
+            return Err(CodeError::TooLong { len: code.len() });
+        }
+        if jump_table.len() > MAX_JUMP_TABLE_LEN {
+            return Err(CodeError::JumpTableTooLong { len: jump_table.len() });
+        }
+        let expected = code.len().div_ceil(8);
+        if packed_bitmask.len() != expected {
+            return Err(CodeError::BitmaskLength { expected, found: packed_bitmask.len() });
+        }
+        let len = code.len() as u32;
+        let starts = BitSet::from_packed(packed_bitmask, len);
+        let mut blocks = BitSet::new(len);
+        blocks.insert(0);
+        let mut offset = 0;
+        while offset < len {
+            if !starts.contains(offset) {
+                return Err(CodeError::NotMarked { offset });
+            }
+            let opcode = code[offset as usize];
+            let op = Op::from_opcode(opcode).ok_or(CodeError::InvalidOpcode { offset, opcode })?;
+            offset += 1 + starts.skip(offset);
+            if op.is_terminator() {
+                blocks.insert(offset);
+            }
+        }
+        let mut bytes = Vec::with_capacity(code.len() + PADDING);
+        bytes.extend_from_slice(code);
+        bytes.resize(code.len() + PADDING, 0);
+        Ok(Self { bytes: bytes.into(), starts, blocks, jump_table: jump_table.into() })
+    }
+
+    /// Length of the code in bytes, at least 1.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.starts.bound()
+    }
+
+    /// Never: a program has an instruction. Here because `len` is.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The code bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len() as usize]
+    }
+
+    /// The byte at an offset; 0 past the end (Gray Paper: ζ).
+    #[inline]
+    #[must_use]
+    pub fn byte_at(&self, offset: u64) -> u8 {
+        usize::try_from(offset).ok().and_then(|o| self.bytes.get(o)).copied().unwrap_or(0)
+    }
+
+    /// The jump table as given.
+    #[must_use]
+    pub fn jump_table(&self) -> &[u32] {
+        &self.jump_table
+    }
+
+    /// The packed bitmask, padding bits zero.
+    #[must_use]
+    pub fn packed_bitmask(&self) -> Vec<u8> {
+        self.starts.to_packed()
+    }
+
+    /// Whether an instruction starts at `pc`.
+    #[inline]
+    #[must_use]
+    pub fn is_instruction_start(&self, pc: u64) -> bool {
+        pc < u64::from(self.len()) && self.starts.contains(pc as u32)
+    }
+
+    /// Whether a basic block starts at `pc` (Gray Paper: ϖ): where jumps may land.
+    #[inline]
+    #[must_use]
+    pub fn is_block_start(&self, pc: u64) -> bool {
+        pc < u64::from(self.len()) && self.blocks.contains(pc as u32)
+    }
+
+    /// The basic-block starts, ascending; the first is 0.
+    pub fn block_starts(&self) -> impl Iterator<Item = u32> + '_ {
+        self.blocks.iter()
+    }
+
+    /// How many basic blocks there are.
+    #[must_use]
+    pub fn block_count(&self) -> usize {
+        self.blocks.count()
+    }
+
+    /// Start of the basic block that `pc` lies in: the one whose cost an entry at `pc` pays.
+    #[must_use]
+    pub fn block_of(&self, pc: u32) -> u32 {
+        self.blocks.at_or_below(pc).unwrap_or(0)
+    }
+
+    /// Distance from an instruction's start to the next one's, less one (Gray Paper: skip), 0..=24.
+    #[inline]
+    #[must_use]
+    pub fn skip(&self, pc: u32) -> u32 {
+        self.starts.skip(pc)
+    }
+
+    /// Offset of the instruction behind the one at `pc`; the code's length after the last.
+    #[inline]
+    #[must_use]
+    pub fn next_pc(&self, pc: u32) -> u32 {
+        pc.saturating_add(1).saturating_add(self.skip(pc))
+    }
+
+    /// Decodes the instruction at `pc`; `None` where no instruction starts.
+    #[inline]
+    #[must_use]
+    pub fn instruction(&self, pc: u32) -> Option<Instruction> {
+        if !self.is_instruction_start(u64::from(pc)) {
+            return None;
+        }
+        let window: &[u8; 16] = self.bytes.get(pc as usize..)?.first_chunk()?;
+        Some(shape::read(Op::from_opcode(window[0])?, window, self.skip(pc) as usize, pc))
+    }
+
+    /// The instructions from `pc` to the end, with their offsets. Empty where no instruction starts at `pc`.
+    pub fn instructions(&self, pc: u32) -> impl Iterator<Item = (u32, Instruction)> + '_ {
+        let mut pc = pc;
+        core::iter::from_fn(move || {
+            let at = pc;
+            let instruction = self.instruction(at)?;
+            pc = self.next_pc(at);
+            Some((at, instruction))
+        })
+    }
+
+    /// Where a dynamic jump to `address` goes: `None` is a panic. The halt address is not looked at here.
+    #[must_use]
+    pub fn jump_target(&self, address: u64) -> Option<u32> {
+        if address == 0 || !address.is_multiple_of(JUMP_ALIGNMENT) {
+            return None;
+        }
+        let index = usize::try_from(address / JUMP_ALIGNMENT - 1).ok()?;
+        let target = *self.jump_table.get(index)?;
+        self.is_block_start(u64::from(target)).then_some(target)
+    }
+}
