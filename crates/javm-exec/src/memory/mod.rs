@@ -1,0 +1,225 @@
+//! Guest memory: 2^32 bytes in pages of 4,096.
+//!
+//! A page is mapped read-only, mapped read-write, or not mapped. Pages come from a [`PageSource`] (or are
+//! zero) and are copied when they are first touched, so mapping costs nothing per page; pages that the guest
+//! wrote are tracked.
+//!
+//! Rules of an access (Gray Paper 0.8, appendix A.1): it may be unaligned and straddle pages; each byte's
+//! address is taken modulo 2^32. Where a byte is not accessible nothing happens, and the first such byte in
+//! the order of the access decides: below 2^16 the machine panics, elsewhere it is a page fault of that
+//! byte's page. **The low zone is open** when anything is mapped below 2^16: then there is no panic, such an
+//! access is a page fault like any other.
+//!
+//! [`Mem`] is the host's view; [`CopyingMemory`] the portable implementation that the interpreter runs on.
+
+mod copying;
+
+use std::sync::Arc;
+
+pub use copying::CopyingMemory;
+
+/// Size of a page in bytes.
+pub const PAGE_SIZE: usize = 4096;
+
+/// How many pages an address space has.
+pub const PAGE_COUNT: u32 = 1 << 20;
+
+/// Below this address an access to an inaccessible page panics, unless the low zone is open.
+pub const LOW_ZONE: u32 = 0x1_0000;
+
+/// The bytes of one page.
+pub type Page = [u8; PAGE_SIZE];
+
+/// What a mapped page allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Access {
+    /// Loads only.
+    ReadOnly,
+    /// Loads and stores.
+    ReadWrite,
+}
+
+/// Where the pages of a mapping come from. Contents must never change.
+pub trait PageSource: Send + Sync {
+    /// The page with this index; `None` is the zero page.
+    fn page(&self, index: u32) -> Option<&Page>;
+}
+
+/// Bytes as a source, page by page, the last one zero-extended.
+impl PageSource for Vec<Page> {
+    fn page(&self, index: u32) -> Option<&Page> {
+        self.get(index as usize)
+    }
+}
+
+/// An access that could not be done; nothing of it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// In the low 64 KiB while the low zone is closed: the machine panics.
+    Panic,
+    /// A page that is not mapped, or not writable: its base address.
+    Page(u32),
+}
+
+impl core::fmt::Display for Fault {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Panic => f.write_str("access to the low 64 KiB"),
+            Self::Page(address) => write!(f, "page fault at {address:#x}"),
+        }
+    }
+}
+
+/// Why a mapping cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// The pages go past the end of the address space.
+    #[error("pages {first}..{first}+{count} leave the address space")]
+    OutOfRange {
+        /// First page.
+        first: u32,
+        /// Number of pages.
+        count: u32,
+    },
+    /// A page is mapped already.
+    #[error("page {page} is mapped already")]
+    Overlap {
+        /// The lowest such page.
+        page: u32,
+    },
+    /// A page is not mapped.
+    #[error("page {page} is not mapped")]
+    NotMapped {
+        /// The lowest such page.
+        page: u32,
+    },
+}
+
+/// The host's view of a guest's memory: whole ranges, with the guest's own rights.
+pub trait Mem {
+    /// Reads as the guest would.
+    ///
+    /// # Errors
+    /// [`Fault`] of the first byte that the guest could not read; `buf` is then unspecified.
+    fn read(&mut self, address: u32, buf: &mut [u8]) -> Result<(), Fault>;
+
+    /// Writes as the guest would: all or nothing.
+    ///
+    /// # Errors
+    /// [`Fault`] of the first byte that the guest could not write.
+    fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Fault>;
+
+    /// Whether the guest could do this to all of a range.
+    ///
+    /// # Errors
+    /// [`Fault`] of the first byte for which it could not.
+    fn check(&self, address: u32, len: usize, access: Access) -> Result<(), Fault>;
+}
+
+/// The loads and stores of single instructions.
+pub(crate) trait GuestAccess: Mem {
+    /// Loads `N` bytes.
+    fn load<const N: usize>(&mut self, address: u32) -> Result<[u8; N], Fault>;
+    /// Stores `N` bytes.
+    fn store<const N: usize>(&mut self, address: u32, bytes: [u8; N]) -> Result<(), Fault>;
+}
+
+/// The memory of an instance, of the kind that its engine's backend needs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Memory {
+    /// Heap-backed, portable.
+    Copying(CopyingMemory),
+}
+
+/// Forwards to the implementation at hand.
+macro_rules! forward {
+    ($self:ident, $m:ident => $body:expr) => {
+        match $self {
+            Memory::Copying($m) => $body,
+        }
+    };
+}
+
+impl Memory {
+    /// Maps `count` pages from page `first` on, of which page *i* is page `source_page + i` of the source,
+    /// or zero where there is no source.
+    ///
+    /// # Errors
+    /// [`MapError`] when a page is mapped already or lies outside the address space; nothing is mapped then.
+    pub fn map(
+        &mut self,
+        first: u32,
+        count: u32,
+        access: Access,
+        source: Option<(Arc<dyn PageSource>, u32)>,
+    ) -> Result<(), MapError> {
+        forward!(self, m => m.map(first, count, access, source))
+    }
+
+    /// Unmaps whatever of these pages is mapped; contents are lost.
+    pub fn unmap(&mut self, first: u32, count: u32) {
+        forward!(self, m => m.unmap(first, count));
+    }
+
+    /// Changes the access of mapped pages, keeping contents.
+    ///
+    /// # Errors
+    /// [`MapError::NotMapped`] when one of them is not mapped; nothing changes then.
+    pub fn protect(&mut self, first: u32, count: u32, access: Access) -> Result<(), MapError> {
+        forward!(self, m => m.protect(first, count, access))
+    }
+
+    /// What a page allows; `None` where nothing is mapped.
+    #[must_use]
+    pub fn access(&self, page: u32) -> Option<Access> {
+        forward!(self, m => m.access(page))
+    }
+
+    /// Writes into mapped pages, read-only ones too: all or nothing. Such pages count as written.
+    ///
+    /// # Errors
+    /// [`MapError::NotMapped`] of the lowest page that is not mapped.
+    pub fn poke(&mut self, address: u32, bytes: &[u8]) -> Result<(), MapError> {
+        forward!(self, m => m.poke(address, bytes))
+    }
+
+    /// The contents of a mapped page as they stand; `None` where nothing is mapped, or where the page is the
+    /// zero page that nobody touched.
+    #[must_use]
+    pub fn page(&self, page: u32) -> Option<&Page> {
+        forward!(self, m => m.page(page))
+    }
+
+    /// The pages of `first .. first + count` that may have been written since they were mapped, ascending.
+    /// A page in the list may still hold what it held; one that is not certainly does.
+    #[must_use]
+    pub fn written(&self, first: u32, count: u32) -> Vec<u32> {
+        forward!(self, m => m.written(first, count))
+    }
+
+    /// The mapped ranges, ascending and disjoint: first page, number of pages, access.
+    pub fn mapped(&self) -> impl Iterator<Item = (u32, u32, Access)> + '_ {
+        forward!(self, m => m.mapped())
+    }
+
+    /// Unmaps everything.
+    pub fn clear(&mut self) {
+        forward!(self, m => m.clear());
+    }
+}
+
+impl Mem for Memory {
+    fn read(&mut self, address: u32, buf: &mut [u8]) -> Result<(), Fault> {
+        forward!(self, m => m.read(address, buf))
+    }
+
+    fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Fault> {
+        forward!(self, m => m.write(address, bytes))
+    }
+
+    fn check(&self, address: u32, len: usize, access: Access) -> Result<(), Fault> {
+        forward!(self, m => m.check(address, len, access))
+    }
+}
