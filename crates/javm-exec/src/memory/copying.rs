@@ -53,7 +53,7 @@ impl Region {
         self.first + self.count
     }
 
-    fn original(&self, page: u32) -> Option<&Page> {
+    fn original(&self, page: u32) -> Option<&[u8]> {
         let (source, first) = self.source.as_ref()?;
         source.page(first + (page - self.first))
     }
@@ -231,10 +231,10 @@ impl CopyingMemory {
 
     /// See [`Memory::page`](super::Memory::page).
     #[must_use]
-    pub fn page(&self, page: u32) -> Option<&Page> {
+    pub fn page(&self, page: u32) -> Option<&[u8]> {
         match self.table.get(page as usize).copied().unwrap_or(0) {
             0 => self.region_of(page)?.original(page),
-            entry => self.pages.get((entry >> INDEX) as usize),
+            entry => self.pages.get((entry >> INDEX) as usize).map(<[u8; _]>::as_slice),
         }
     }
 
@@ -280,14 +280,12 @@ impl CopyingMemory {
         if entry == 0 {
             let slot = self.free.last().map_or(self.touched.len(), |slot| *slot as usize);
             let original = region.original(page);
-            match (self.pages.get_mut(slot), original) {
-                (Some(bytes), Some(original)) => bytes.copy_from_slice(original),
-                (Some(bytes), None) => bytes.fill(0),
-                (None, original) => {
-                    let bytes = *original.unwrap_or(&[0; PAGE_SIZE]);
-                    self.pages.push(bytes);
-                }
+            if slot == self.pages.len() {
+                self.pages.push([0; PAGE_SIZE]);
             }
+            let (head, tail) = self.pages[slot].split_at_mut(original.map_or(0, |o| o.len().min(PAGE_SIZE)));
+            head.copy_from_slice(&original.unwrap_or_default()[..head.len()]);
+            tail.fill(0);
             match self.free.pop() {
                 Some(slot) => self.touched[slot as usize] = page,
                 None => self.touched.push(page),

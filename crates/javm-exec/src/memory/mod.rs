@@ -41,14 +41,14 @@ pub enum Access {
 
 /// Where the pages of a mapping come from. Contents must never change.
 pub trait PageSource: Send + Sync {
-    /// The page with this index; `None` is the zero page.
-    fn page(&self, index: u32) -> Option<&Page>;
+    /// The bytes of the page with this index, at most 4,096, zero-extended; `None` is the zero page.
+    fn page(&self, index: u32) -> Option<&[u8]>;
 }
 
-/// Bytes as a source, page by page, the last one zero-extended.
-impl PageSource for Vec<Page> {
-    fn page(&self, index: u32) -> Option<&Page> {
-        self.get(index as usize)
+/// Bytes as a source, page by page.
+impl PageSource for Vec<u8> {
+    fn page(&self, index: u32) -> Option<&[u8]> {
+        self.chunks(PAGE_SIZE).nth(index as usize)
     }
 }
 
@@ -185,10 +185,10 @@ impl Memory {
         forward!(self, m => m.poke(address, bytes))
     }
 
-    /// The contents of a mapped page as they stand; `None` where nothing is mapped, or where the page is the
-    /// zero page that nobody touched.
+    /// The contents of a mapped page as they stand, zero-extended; `None` where nothing is mapped, or where
+    /// the page is the zero page that nobody touched.
     #[must_use]
-    pub fn page(&self, page: u32) -> Option<&Page> {
+    pub fn page(&self, page: u32) -> Option<&[u8]> {
         forward!(self, m => m.page(page))
     }
 
