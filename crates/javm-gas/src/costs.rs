@@ -20,13 +20,14 @@ impl BlockCosts {
         let mut blocks = Vec::with_capacity(code.block_count());
         let mut pricer = Pricer::new(model);
         let mut start = 0;
-        for (pc, instruction) in code.instructions(0) {
-            let next = code.next_pc(pc);
+        let mut pc = 0;
+        while let Some((instruction, next)) = code.decode(pc) {
             pricer.push(&instruction, next, code);
             if instruction.op.is_terminator() || next == code.len() {
                 blocks.push((start, pricer.finish()));
                 start = next;
             }
+            pc = next;
         }
         Self { blocks: blocks.into() }
     }

@@ -72,11 +72,13 @@ impl Pricer {
 #[must_use]
 pub fn block_cost(code: &Code, model: GasModel, start: u32) -> u32 {
     let mut pricer = Pricer::new(model);
-    for (pc, instruction) in code.instructions(start) {
-        pricer.push(&instruction, code.next_pc(pc), code);
+    let mut pc = start;
+    while let Some((instruction, next)) = code.decode(pc) {
+        pricer.push(&instruction, next, code);
         if instruction.op.is_terminator() {
             break;
         }
+        pc = next;
     }
     pricer.finish()
 }

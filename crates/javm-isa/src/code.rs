@@ -221,20 +221,30 @@ impl Code {
     #[inline]
     #[must_use]
     pub fn instruction(&self, pc: u32) -> Option<Instruction> {
+        self.decode(pc).map(|(instruction, _)| instruction)
+    }
+
+    /// Decodes the instruction at `pc` and gives the offset of the one behind it as well; `None` where no
+    /// instruction starts.
+    #[inline]
+    #[must_use]
+    pub fn decode(&self, pc: u32) -> Option<(Instruction, u32)> {
         if !self.is_instruction_start(u64::from(pc)) {
             return None;
         }
         let window: &[u8; 16] = self.bytes.get(pc as usize..)?.first_chunk()?;
-        Some(shape::read(Op::from_opcode(window[0])?, window, self.skip(pc) as usize, pc))
+        let skip = self.skip(pc);
+        Some((shape::read(Op::from_opcode(window[0])?, window, skip as usize, pc), pc + 1 + skip))
     }
 
     /// The instructions from `pc` to the end, with their offsets. Empty where no instruction starts at `pc`.
+    #[inline]
     pub fn instructions(&self, pc: u32) -> impl Iterator<Item = (u32, Instruction)> + '_ {
         let mut pc = pc;
         core::iter::from_fn(move || {
             let at = pc;
-            let instruction = self.instruction(at)?;
-            pc = self.next_pc(at);
+            let (instruction, next) = self.decode(at)?;
+            pc = next;
             Some((at, instruction))
         })
     }

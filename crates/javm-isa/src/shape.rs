@@ -46,17 +46,87 @@ pub enum Shape {
 /// The most bytes that an encoded instruction can have behind which the next one starts: opcode and 24.
 pub const MAX_LENGTH: usize = 25;
 
-/// Sign-extends the low `n` bytes of `v`; 0 bytes are zero.
-const fn sx(v: u64, n: usize) -> u64 {
-    if n == 0 {
-        return 0;
-    }
-    let shift = 64 - 8 * n as u32;
-    ((v << shift) as i64 >> shift) as u64
+/// How a shape's operands are read, as numbers that [`read`] computes with instead of branching: programs
+/// mix the shapes so that a branch on them is predicted badly. The first four bytes, opcode included, are
+/// the head; the bytes from the first immediate to the next instruction are the tail.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Offset of the first immediate, 1..=3.
+    first: u8,
+    /// Bytes of x: always.
+    x_fixed: u8,
+    /// Bytes of x: as the three bits of the head from here on say.
+    x_length_at: u8,
+    x_length_mask: u8,
+    /// Bytes of x: the tail (all ones; else 0).
+    x_tail: u8,
+    /// The most bytes of x.
+    x_max: u8,
+    /// The most bytes of y, which takes what x leaves of the tail.
+    y_max: u8,
+    /// Whether y counts from the instruction's own offset.
+    relative: bool,
+    /// Bit of the head at which a starts.
+    a_at: u8,
+    /// Bit of the head at which d starts, and the bits that it has.
+    d_at: u8,
+    d_mask: u8,
 }
 
-const fn min(a: usize, b: usize) -> usize {
-    if a < b { a } else { b }
+impl Shape {
+    const fn layout(self) -> Layout {
+        const NONE: Layout = Layout {
+            first: 2,
+            x_fixed: 0,
+            x_length_at: 0,
+            x_length_mask: 0,
+            x_tail: 0,
+            x_max: 4,
+            y_max: 0,
+            relative: false,
+            a_at: 8,
+            d_at: 8,
+            d_mask: 15,
+        };
+        /// x is the tail.
+        const TAIL: Layout = Layout { x_tail: u8::MAX, ..NONE };
+        /// x has the length that the head tells, y is the rest.
+        const TWO: Layout = Layout { x_length_mask: 7, y_max: 4, ..NONE };
+        match self {
+            Self::none => NONE,
+            Self::imm => Layout { first: 1, ..TAIL },
+            Self::dst_imm64 => Layout { x_fixed: 8, x_max: 8, ..NONE },
+            Self::imm_imm => Layout { x_length_at: 8, ..TWO },
+            Self::offset => Layout { first: 1, y_max: 4, relative: true, ..NONE },
+            Self::dst_imm | Self::src_imm | Self::dst_src_imm | Self::src_src_imm => TAIL,
+            Self::src_imm_imm => Layout { x_length_at: 12, ..TWO },
+            Self::dst_imm_offset | Self::src_imm_offset => Layout { x_length_at: 12, relative: true, ..TWO },
+            Self::dst_src => Layout { a_at: 12, ..NONE },
+            Self::src_src_offset => Layout { y_max: 4, relative: true, ..NONE },
+            Self::dst_src_imm_imm => Layout { first: 3, x_length_at: 16, ..TWO },
+            // The third register is the whole byte, clamped (Gray Paper A.5.13).
+            Self::dst_src_src => Layout { d_at: 16, d_mask: u8::MAX, ..NONE },
+        }
+    }
+}
+
+/// [`Shape::layout`] by opcode.
+static LAYOUTS: [Layout; 256] = {
+    let mut table = [Shape::none.layout(); 256];
+    let mut n = 0;
+    while n < Op::ALL.len() {
+        table[Op::ALL[n].opcode() as usize] = Op::ALL[n].shape().layout();
+        n += 1;
+    }
+    table
+};
+
+/// Sign-extends the low `n` bytes of `v`, 0..=8; 0 bytes are zero.
+#[inline]
+const fn sx(v: u64, n: u32) -> u64 {
+    // Two half shifts, because a shift by 64 is none.
+    let half = 32 - 4 * n;
+    ((v << half << half) as i64 >> half >> half) as u64
 }
 
 /// Reads the operands of `op` at code offset `pc`. `window` holds the bytes from `pc` on (zeros past the
@@ -64,50 +134,28 @@ const fn min(a: usize, b: usize) -> usize {
 #[inline]
 #[must_use]
 pub fn read(op: Op, window: &[u8; 16], skip: usize, pc: u32) -> Instruction {
-    let byte = |k: usize| window[k];
-    let (lo, hi) = (Reg::clamped(byte(1) & 15), Reg::clamped(byte(1) >> 4));
-    // At most 4 bytes from offset k <= 11, so the 8-byte read stays inside the window.
-    let word = |k: usize| {
-        let mut w = [0u8; 4];
-        w.copy_from_slice(&window[k..k + 4]);
-        u64::from(u32::from_le_bytes(w))
-    };
-    let imm = |k: usize, n: usize| sx(word(k), n);
-    let target = |k: usize, n: usize| u64::from(pc).wrapping_add(sx(word(k), n));
-    let mut i = Instruction { op, a: lo, b: hi, d: lo, x: 0, y: 0 };
-    match op.shape() {
-        Shape::none => {}
-        Shape::imm => i.x = imm(1, min(4, skip)),
-        Shape::dst_imm64 => i.x = word(2) | word(6) << 32,
-        Shape::imm_imm => {
-            let n = min(4, (byte(1) & 7) as usize);
-            i.x = imm(2, n);
-            i.y = imm(2 + n, min(4, skip.saturating_sub(n + 1)));
-        }
-        Shape::offset => i.y = target(1, min(4, skip)),
-        Shape::dst_imm | Shape::src_imm => i.x = imm(2, min(4, skip.saturating_sub(1))),
-        Shape::src_imm_imm => {
-            let n = min(4, (byte(1) >> 4 & 7) as usize);
-            i.x = imm(2, n);
-            i.y = imm(2 + n, min(4, skip.saturating_sub(n + 1)));
-        }
-        Shape::dst_imm_offset | Shape::src_imm_offset => {
-            let n = min(4, (byte(1) >> 4 & 7) as usize);
-            i.x = imm(2, n);
-            i.y = target(2 + n, min(4, skip.saturating_sub(n + 1)));
-        }
-        Shape::dst_src => i.a = hi,
-        Shape::dst_src_imm | Shape::src_src_imm => i.x = imm(2, min(4, skip.saturating_sub(1))),
-        Shape::src_src_offset => i.y = target(2, min(4, skip.saturating_sub(1))),
-        Shape::dst_src_imm_imm => {
-            let n = min(4, (byte(2) & 7) as usize);
-            i.x = imm(3, n);
-            i.y = imm(3 + n, min(4, skip.saturating_sub(n + 2)));
-        }
-        // The third register is the whole byte, clamped (Gray Paper A.5.13).
-        Shape::dst_src_src => i.d = Reg::clamped(byte(2)),
+    let layout = &LAYOUTS[op as usize];
+    let window = u128::from_le_bytes(*window);
+    let head = window as u32;
+    // `first` is at most 3; saying so keeps the shift to one instruction.
+    let tail = (window >> (8 * (layout.first & 3))) as u64;
+    let tail_len = (skip as u32).saturating_sub(u32::from(layout.first) - 1);
+    let x_len = u32::from(layout.x_fixed)
+        | head >> layout.x_length_at & u32::from(layout.x_length_mask)
+        | tail_len & u32::from(layout.x_tail);
+    let x_len = x_len.min(u32::from(layout.x_max));
+    let y_len = tail_len.saturating_sub(x_len).min(u32::from(layout.y_max));
+    let base = if layout.relative { u64::from(pc) } else { 0 };
+    // Behind an 8-byte x there is no y.
+    let y = tail >> (8 * (x_len & 7));
+    Instruction {
+        op,
+        a: Reg::clamped((head >> layout.a_at) as u8 & 15),
+        b: Reg::clamped((head >> 12) as u8 & 15),
+        d: Reg::clamped((head >> layout.d_at) as u8 & layout.d_mask),
+        x: sx(tail, x_len),
+        y: base.wrapping_add(sx(y, y_len)),
     }
-    i
 }
 
 /// How many bytes the sign-extended immediate `v` takes: 0 for zero, at most 4.
