@@ -28,7 +28,12 @@ pub(super) fn lower(code: &Code, model: GasModel) -> Interpreter {
         pcs.push(pc);
         ops.push(instruction.visit(&mut lowering));
     }
-    blocks.push(Block { cost: 0, first: ops.len() as u32 });
+    // Where the code ends there is nothing to charge for in the Gray Paper 0.8; in 0.7 a `trap` stands there.
+    let cost = match model {
+        GasModel::Pipeline => 0,
+        GasModel::PerInstruction => javm_gas::block_cost(code, model, code.len()),
+    };
+    blocks.push(Block { cost, first: ops.len() as u32 });
     pcs.push(code.len());
     ops.push(IOp::EndOfCode);
     Interpreter {

@@ -41,7 +41,7 @@ pub struct Interpreter {
     ops: Box<[IOp]>,
     /// Code offset of each operation, ascending; the last is the code's length.
     pcs: Box<[u32]>,
-    /// Basic blocks in order; the last is the end of the code, which costs nothing and panics.
+    /// Basic blocks in order; the last is the end of the code, which panics.
     blocks: Box<[Block]>,
     /// Block number of each jump-table entry, or one that no block has.
     jump_table: Box<[u32]>,
