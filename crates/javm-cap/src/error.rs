@@ -241,7 +241,6 @@ pub enum OpError {
 
 /// Either a guest's mistake, or the host's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum OpFailure {
     /// The guest traps.
     #[error(transparent)]

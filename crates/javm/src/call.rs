@@ -1,0 +1,398 @@
+//! Starting and ending a call.
+//!
+//! A call that cannot start changes nothing: everything is checked before the caller's table is touched. A
+//! call that ends by a halt hands its new value to the caller as a working value; nothing is hashed. A call
+//! that faults is forgotten: what the caller's slot gets back is the name it had.
+//!
+//! Source: capability machine, section 6.
+
+use std::sync::Arc;
+
+use javm_abi::{
+    GuestOp, SlotPath,
+    reg::{A0, A1, A2, NUM_REGS},
+    status,
+};
+use javm_cap::{
+    CNodeCap, CacheDirectory, Cap, CapHash, CapHashOrRef, InstanceCap, Kind, OpError, OpFailure,
+    ROOT_SIZE_LOG, SlotIdx, Status, path,
+};
+use javm_exec::{ExitReason, Instance};
+
+use crate::{
+    callstack::InstanceEntry,
+    error::VmError,
+    fault::{FaultDetail, FaultInfo, NotStarted},
+    image_cache::LoadedImage,
+    kernel_assist::{KernelAssist, KernelImage},
+    layout::{self, LayoutFailure},
+    vm::{CallResult, Flow, Vm},
+};
+
+/// Slot 0 of every table: the scratchpad.
+pub(crate) const SCRATCHPAD: SlotIdx = SlotIdx(0);
+
+/// Why a call did not start.
+enum StartFailure {
+    /// The caller sees a code.
+    Refused { image: CapHash, why: NotStarted },
+    /// The invocation ends in a host error.
+    Host(VmError),
+}
+
+impl<E: Into<VmError>> From<E> for StartFailure {
+    fn from(error: E) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+/// Everything that a call is started with.
+struct Start {
+    name: CapHashOrRef,
+    instance: Arc<InstanceCap>,
+    endpoint: u64,
+    args: [u64; 4],
+    scratchpad: Option<CapHashOrRef>,
+    target: SlotPath,
+}
+
+impl<K: KernelAssist> Vm<K> {
+    /// Starts the outermost call.
+    pub(crate) fn start_root(
+        &mut self,
+        cache: &mut CacheDirectory,
+        hash: CapHash,
+        endpoint: u8,
+        args: [u64; 4],
+        scratchpad: Option<CapHashOrRef>,
+    ) -> Result<Flow, VmError> {
+        let name = CapHashOrRef::Hash(hash);
+        let instance = match &*cache.fetch(name)? {
+            Cap::Instance(instance) => Arc::new(instance.clone()),
+            other => return Err(VmError::NotAnInstance { found: other.kind() }),
+        };
+        if !matches!(instance.status(), Status::Idle { .. }) {
+            return Err(VmError::NotIdle);
+        }
+        if KernelImage::from_hash(&instance.image_hash).is_some() {
+            return Err(VmError::KernelAssisted { image: instance.image_hash });
+        }
+        let target = SlotPath::root(0);
+        let endpoint = u64::from(endpoint);
+        match self.start(cache, Start { name, instance, endpoint, args, scratchpad, target }) {
+            Ok(entry) => {
+                self.stack.push(entry);
+                Ok(Flow::Continue)
+            }
+            Err(StartFailure::Refused { image, why }) => {
+                self.note_not_started(image, endpoint, why);
+                Ok(Flow::Ended(CallResult::Faulted {
+                    reason: ExitReason::Trap,
+                    reflected_slot0: scratchpad,
+                    gas_used: 0,
+                }))
+            }
+            Err(StartFailure::Host(error)) => Err(error),
+        }
+    }
+
+    /// `HOST_CALL` of the entry on top.
+    pub(crate) fn host_call(&mut self, cache: &mut CacheDirectory) -> Result<Flow, VmError> {
+        let number = u64::from(GuestOp::HostCall.number());
+        match self.prepare_call(cache) {
+            Ok(start) => {
+                let endpoint = start.endpoint;
+                match self.start(cache, start) {
+                    Ok(entry) => self.enter(cache, entry),
+                    Err(StartFailure::Refused { image, why }) => {
+                        let code = why.code();
+                        self.note_not_started(image, endpoint, why);
+                        self.return_to_caller(code.number(), status::FAULTED);
+                        Ok(Flow::Continue)
+                    }
+                    Err(StartFailure::Host(error)) => Err(error),
+                }
+            }
+            Err(OpFailure::Refused(error)) => {
+                self.fault(cache, ExitReason::Trap, FaultDetail::Refused { number, error })
+            }
+            Err(OpFailure::Host(error)) => Err(error.into()),
+        }
+    }
+
+    /// Reads what a `HOST_CALL` asks for; changes nothing.
+    fn prepare_call(&mut self, cache: &mut CacheDirectory) -> Result<Start, OpFailure> {
+        let Some(caller) = self.stack.top() else { unreachable!("a guest asked") };
+        let regs = caller.regs();
+        let target = decode_path(regs[A0])?;
+        if target.root_slot() == 0 {
+            return Err(OpError::NotAvailable {
+                reason: "slot 0 travels with the call: no callee can sit in it",
+            }
+            .into());
+        }
+        let name = path::read_source(cache, &caller.table, target)?;
+        let cap = cache.fetch(name)?;
+        let Cap::Instance(instance) = &*cap else {
+            return Err(
+                OpError::WrongKind { path: target, expected: &[Kind::Instance], found: cap.kind() }.into()
+            );
+        };
+        if !matches!(instance.status(), Status::Idle { .. }) {
+            return Err(OpError::NotIdle { path: target }.into());
+        }
+        Ok(Start {
+            name,
+            instance: Arc::new(instance.clone()),
+            endpoint: regs[A1],
+            args: [regs[A2], regs[A2 + 1], regs[A2 + 2], regs[A2 + 3]],
+            scratchpad: caller.table.get(SCRATCHPAD),
+            target,
+        })
+    }
+
+    /// Makes the entry of a call; changes no table and no stack.
+    fn start(&mut self, cache: &mut CacheDirectory, start: Start) -> Result<InstanceEntry, StartFailure> {
+        let Start { name, instance, endpoint, args, scratchpad, target } = start;
+        let image_hash = instance.image_hash;
+        let refuse = |why| StartFailure::Refused { image: image_hash, why };
+        if self.stack.len() >= self.max_depth {
+            return Err(refuse(NotStarted::Depth { limit: self.max_depth }));
+        }
+        if KernelImage::from_hash(&image_hash).is_some() {
+            return Err(refuse(NotStarted::Kernel { reason: "this resource has no such endpoint" }));
+        }
+        let image = self.image_cache.load(cache, image_hash)?;
+        let found = u8::try_from(endpoint).ok().and_then(|n| Some((n, image.cap.endpoint(n)?)));
+        let Some((number, def)) = found else {
+            return Err(refuse(NotStarted::NoSuchEndpoint { endpoint }));
+        };
+        if def.arg_cnode_size > 0 {
+            let size = scratchpad.map(|name| cache.fetch(name)).transpose()?;
+            let fits = matches!(size.as_deref(), Some(Cap::CNode(c)) if c.size_log() == def.arg_cnode_size);
+            if !fits {
+                return Err(refuse(NotStarted::Argument { expected: def.arg_cnode_size }));
+            }
+        }
+        let mut table = root_table(cache, &instance)?;
+        install_pinned(&mut table, &image)?;
+        table.set(SCRATCHPAD, scratchpad)?;
+        let mut machine = Instance::new(&image.module);
+        let laid_out = match layout::lay_out(cache, &image, &table, &instance, &mut machine.memory) {
+            Ok(laid_out) => laid_out,
+            Err(failure) => {
+                let engine = self.image_cache.engine();
+                engine.recycle(machine.memory);
+                return Err(match failure {
+                    LayoutFailure::Refused(why) => refuse(why),
+                    LayoutFailure::Host(error) => error.into(),
+                });
+            }
+        };
+        machine.regs.pc = def.entry_pc;
+        machine.regs.gpr = entry_registers(&def.initial_regs, &instance, args);
+        Ok(InstanceEntry {
+            lineage: instance.image_hash_chain,
+            before: instance,
+            name,
+            target,
+            endpoint: number,
+            table,
+            image,
+            machine: Some(Box::new(machine)),
+            laid_out,
+            owner: cache.new_owner(),
+        })
+    }
+
+    /// Puts a started call on the stack: the callee leaves the caller's slot, and slot 0 goes with it.
+    fn enter(&mut self, cache: &mut CacheDirectory, entry: InstanceEntry) -> Result<Flow, VmError> {
+        let Some(caller) = self.stack.top() else { unreachable!("a guest asked") };
+        caller.table.set(SCRATCHPAD, None)?;
+        write_slot(cache, caller, entry.target, None)?;
+        // The callee's value may name what the caller owns.
+        caller.owner = cache.new_owner();
+        self.stack.push(entry);
+        Ok(Flow::Continue)
+    }
+
+    /// The entry on top halts: its dirty pages become values, and its new value goes to the caller.
+    pub(crate) fn halt(&mut self, cache: &mut CacheDirectory) -> Result<Flow, VmError> {
+        let Some(entry) = self.stack.top() else { unreachable!("a guest halted") };
+        let dirty = layout::dirty(cache, entry)?;
+        // The price is that of REPLY, however the instance halts; the machine stays where it is when it
+        // cannot be paid, so that resuming halts again.
+        if !self.pool.charge(GuestOp::Reply.price().of(layout::dirty_pages(&dirty))) {
+            let number = u64::from(GuestOp::Reply.number());
+            return self.fault(cache, ExitReason::OutOfGas, FaultDetail::Price { number });
+        }
+        let Some(mut entry) = self.stack.pop() else { unreachable!("it was on top") };
+        let value = entry.regs()[A0];
+        let mut instance = InstanceCap::new(entry.lineage, entry.image.hash, entry.before.root_cnode);
+        instance.set_memory(entry.before.memory().clone());
+        layout::commit(cache, &mut entry, &mut instance, &dirty)?;
+        self.recycle(&mut entry);
+        let slot0 = entry.table.take(SCRATCHPAD)?;
+        instance.root_cnode = CapHashOrRef::Ref(cache.insert_working(Cap::CNode(entry.table)));
+        let name = CapHashOrRef::Ref(cache.insert_working(Cap::Instance(instance)));
+        if self.stack.is_empty() {
+            let post_instance_hash = cache.settle(name)?;
+            return Ok(Flow::Ended(CallResult::Halt {
+                return_value: value,
+                post_instance_hash,
+                reflected_slot0: slot0,
+                gas_used: 0,
+            }));
+        }
+        self.leave(cache, entry.target, name, slot0, value, status::OK)
+    }
+
+    /// The entry on top faults: its caller's slot gets back what it held.
+    pub(crate) fn fault(
+        &mut self,
+        cache: &mut CacheDirectory,
+        reason: ExitReason,
+        detail: FaultDetail,
+    ) -> Result<Flow, VmError> {
+        let depth = self.stack.len().saturating_sub(1);
+        let Some(mut entry) = self.stack.pop() else { unreachable!("a guest faulted") };
+        let info = describe(&entry, depth, reason, detail);
+        let code = info.code();
+        self.last_fault = Some(info);
+        self.recycle(&mut entry);
+        let slot0 = entry.table.get(SCRATCHPAD);
+        if self.stack.is_empty() {
+            return Ok(Flow::Ended(CallResult::Faulted { reason, reflected_slot0: slot0, gas_used: 0 }));
+        }
+        self.leave(cache, entry.target, entry.name, slot0, code.number(), status::FAULTED)
+    }
+
+    /// Hands the end of a call to the caller, which is on top now.
+    fn leave(
+        &mut self,
+        cache: &mut CacheDirectory,
+        target: SlotPath,
+        name: CapHashOrRef,
+        slot0: Option<CapHashOrRef>,
+        value: u64,
+        status: u64,
+    ) -> Result<Flow, VmError> {
+        let Some(caller) = self.stack.top() else { unreachable!("somebody called") };
+        caller.table.set(SCRATCHPAD, slot0)?;
+        write_slot(cache, caller, target, Some(name))?;
+        self.return_to_caller(value, status);
+        Ok(Flow::Continue)
+    }
+
+    /// Sets φ7 and φ8 of the entry on top and moves it behind its operation.
+    fn return_to_caller(&mut self, value: u64, status: u64) {
+        if let Some(machine) = self.stack.top().and_then(|caller| caller.machine.as_deref_mut()) {
+            machine.regs.gpr[A0] = value;
+            machine.regs.gpr[A1] = status;
+            machine.skip_ecall();
+        }
+    }
+
+    /// Gives the memory of an entry that is gone back to the engine.
+    pub(crate) fn recycle(&mut self, entry: &mut InstanceEntry) {
+        if let Some(machine) = entry.machine.take() {
+            self.image_cache.engine().recycle(machine.memory);
+        }
+    }
+
+    fn note_not_started(&mut self, image: CapHash, endpoint: u64, why: NotStarted) {
+        self.last_fault = Some(FaultInfo {
+            reason: ExitReason::Trap,
+            detail: FaultDetail::NotStarted(why),
+            depth: self.stack.len(),
+            image,
+            endpoint,
+            regs: javm_exec::Regs::default(),
+            instruction: String::new(),
+            function: None,
+            source: None,
+        });
+    }
+}
+
+impl InstanceEntry {
+    /// The registers; zeros while the engine has the machine.
+    pub(crate) fn regs(&self) -> [u64; NUM_REGS] {
+        self.machine.as_deref().map_or([0; NUM_REGS], |machine| machine.regs.gpr)
+    }
+}
+
+/// Decodes an operand that holds a slot path.
+pub(crate) fn decode_path(raw: u64) -> Result<SlotPath, OpError> {
+    SlotPath::decode(raw).map_err(|reason| OpError::BadPath { raw, reason })
+}
+
+/// Writes a slot of a waiting caller: the path was walked when the call was made, and nobody else has
+/// touched the table.
+fn write_slot(
+    cache: &mut CacheDirectory,
+    caller: &mut InstanceEntry,
+    target: SlotPath,
+    name: Option<CapHashOrRef>,
+) -> Result<(), VmError> {
+    match path::write_path(cache, &mut caller.table, target, name, caller.owner) {
+        Ok(_) => Ok(()),
+        Err(OpFailure::Host(error)) => Err(error.into()),
+        Err(OpFailure::Refused(_)) => unreachable!("the path led to a slot when the call was made"),
+    }
+}
+
+/// The table of an instance, as a private copy.
+fn root_table(cache: &mut CacheDirectory, instance: &InstanceCap) -> Result<CNodeCap, VmError> {
+    let cap = cache.fetch(instance.root_cnode)?;
+    match &*cap {
+        Cap::CNode(table) if table.size_log() == ROOT_SIZE_LOG => Ok(table.clone()),
+        Cap::CNode(table) => Err(VmError::RootSize { size_log: table.size_log() }),
+        _ => Err(VmError::RootSize { size_log: 0 }),
+    }
+}
+
+/// Pinned slots are part of the program: whatever a publisher left there, the program sees its own.
+fn install_pinned(table: &mut CNodeCap, image: &LoadedImage) -> Result<(), VmError> {
+    for (slot, hash) in &image.image().pinned_slots {
+        let pinned = Some(CapHashOrRef::Hash(*hash));
+        if table.get(*slot) != pinned {
+            table.set(*slot, pinned)?;
+        }
+    }
+    Ok(())
+}
+
+/// The endpoint's registers, then the instance's own where they are not zero, then the arguments.
+fn entry_registers(initial: &[u64; NUM_REGS], instance: &InstanceCap, args: [u64; 4]) -> [u64; NUM_REGS] {
+    let mut gpr = *initial;
+    let (saved, _) = instance.status().machine();
+    for (reg, saved) in gpr.iter_mut().zip(saved).filter(|(_, saved)| **saved != 0) {
+        *reg = *saved;
+    }
+    gpr[A0..A0 + 4].copy_from_slice(&args);
+    gpr
+}
+
+/// What happened, for people.
+fn describe(entry: &InstanceEntry, depth: usize, reason: ExitReason, detail: FaultDetail) -> FaultInfo {
+    let regs = entry.machine.as_deref().map(|machine| machine.regs).unwrap_or_default();
+    let pc = u32::try_from(regs.pc).unwrap_or(u32::MAX);
+    let instruction = entry.image.module.code().instruction(pc).map(|i| i.to_string()).unwrap_or_default();
+    let program = entry.image.program.as_deref();
+    let function = program.and_then(|p| p.function_at(pc)).map(|(_, name)| name);
+    let source = program
+        .and_then(|p| p.source_location(pc))
+        .and_then(|frame| Some((frame.file?.to_owned(), frame.line.unwrap_or(0))));
+    FaultInfo {
+        reason,
+        detail,
+        depth,
+        image: entry.image.hash,
+        endpoint: u64::from(entry.endpoint),
+        regs,
+        instruction,
+        function,
+        source,
+    }
+}

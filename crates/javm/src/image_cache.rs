@@ -1,0 +1,93 @@
+//! [`ImageCache`]: images decoded and compiled once per hash, whatever backend runs them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use javm_cap::{CacheDirectory, Cap, CapError, CapHash, CapHashOrRef, ImageCap, Kind, image::Image};
+use javm_exec::{Code, Engine, Module};
+use javm_program::Program;
+
+/// An image, ready to run.
+#[derive(Debug)]
+pub struct LoadedImage {
+    /// Its name.
+    pub(crate) hash: CapHash,
+    /// The value.
+    pub(crate) cap: ImageCap,
+    /// The code, compiled.
+    pub(crate) module: Module,
+    /// Names and source lines for people, where somebody attached them.
+    pub(crate) program: Option<Arc<Program>>,
+}
+
+impl LoadedImage {
+    /// The image.
+    pub(crate) fn image(&self) -> &Image {
+        self.cap.image()
+    }
+}
+
+/// Images by hash.
+#[derive(Debug)]
+pub struct ImageCache {
+    engine: Engine,
+    images: HashMap<CapHash, Arc<LoadedImage>>,
+    programs: HashMap<CapHash, Arc<Program>>,
+}
+
+impl ImageCache {
+    /// An empty cache whose modules belong to this engine.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, images: HashMap::new(), programs: HashMap::new() }
+    }
+
+    /// Whether no image was loaded yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+
+    /// How many images are loaded.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// The engine that runs the images.
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Attaches the program that an image was made from: its names and source lines appear in
+    /// [`FaultInfo`](crate::FaultInfo). Execution never reads them.
+    pub fn attach(&mut self, image: CapHash, program: Arc<Program>) {
+        self.images.remove(&image);
+        self.programs.insert(image, program);
+    }
+
+    /// The image with this hash, decoded and compiled if this is its first use.
+    ///
+    /// # Errors
+    /// [`CapError`] when the value is missing or is no image.
+    pub(crate) fn load(
+        &mut self,
+        cache: &mut CacheDirectory,
+        hash: CapHash,
+    ) -> Result<Arc<LoadedImage>, CapError> {
+        if let Some(image) = self.images.get(&hash) {
+            return Ok(Arc::clone(image));
+        }
+        let cap = cache.fetch(CapHashOrRef::Hash(hash))?;
+        let Cap::Image(image) = &*cap else {
+            return Err(CapError::WrongKind { hash, expected: Kind::Image, found: cap.kind() });
+        };
+        let code = Code::new(&image.code, &image.packed_bitmask, &image.jump_table)
+            .map_err(|error| CapError::Image(error.into()))?;
+        let module = Module::new(&self.engine, code);
+        let program = self.programs.get(&hash).cloned();
+        let loaded = Arc::new(LoadedImage { hash, cap: image.clone(), module, program });
+        self.images.insert(hash, Arc::clone(&loaded));
+        Ok(loaded)
+    }
+}

@@ -1,0 +1,44 @@
+//! The capability machine: invocation of instances over content-addressed values.
+//!
+//! An instance is a value. Invoking it is a function of the value, a scratchpad, four arguments and gas; it
+//! yields a new value or a fault, and a fault leaves everything the caller holds as it was, but for slot 0.
+//!
+//! ```text
+//! Program ──image_of──▶ Image ──publish──▶ CapHash ──first_instance──▶ CapHash ──Vm::invoke──▶ CallResult
+//! ```
+//!
+//! | room | what |
+//! | --- | --- |
+//! | [`vm`] | [`Vm`], [`CallResult`]: the loop that runs the top of the stack |
+//! | [`callstack`] | [`CallStack`] and its entries: one running instance each |
+//! | `call`, `layout` | starting and ending a call; mappings in, dirty pages out |
+//! | [`ecall`] | guest operations, a file per family |
+//! | [`image_cache`] | images decoded and compiled once per hash |
+//! | [`kernel_assist`] | the embedder's one seam |
+//! | [`fault`] | what happened, in words |
+//! | [`publish`] | images and first instances from programs |
+//!
+//! Values and their hashing are in `javm-cap`, running code in `javm-exec`; this crate is where they meet.
+//! Source: capability machine, sections 4 to 7.
+#![forbid(unsafe_code)]
+
+mod call;
+pub mod callstack;
+pub mod ecall;
+pub mod error;
+pub mod fault;
+pub mod image_cache;
+pub mod kernel_assist;
+mod layout;
+pub mod publish;
+pub mod vm;
+
+pub use callstack::{CallStack, DEFAULT_MAX_DEPTH, Entry, InstanceEntry, ReferenceEntry};
+pub use ecall::{host_op, mgmt_op};
+pub use error::VmError;
+pub use fault::{FaultDetail, FaultInfo};
+pub use image_cache::ImageCache;
+pub use javm_exec::ExitReason;
+pub use kernel_assist::{InProcessKernelAssist, KernelAssist, KernelImage, kernel_image_hash};
+pub use publish::{PublishError, first_instance, image_of, publish};
+pub use vm::{CallResult, Vm};
