@@ -5,10 +5,11 @@
 //! ```
 //! Read strictly: numbers in their shortest form, padding bits zero, no bytes left. `z` may be anything: an
 //! entry too large for 32 bits lies outside any code, so it is kept as the largest number and jumping
-//! through it panics as the Gray Paper says. The one refusal that the Gray Paper does not have is `z = 0`
-//! with entries, which would let a few bytes claim millions of them. Source: `pvm.md` section 2.
+//! through it panics as the Gray Paper says. With `z = 0` all entries are 0; the one refusal that the Gray
+//! Paper does not have is of more of those than bytes of code, or a few bytes could claim millions of
+//! entries. Source: `pvm.md` section 2.
 
-use javm_isa::{Code, CodeError, Numbering, code::MAX_JUMP_TABLE_LEN};
+use javm_isa::{Code, CodeError, Numbering};
 
 use crate::{
     cursor::Cursor,
@@ -18,8 +19,7 @@ use crate::{
 
 /// The parts of a blob, as it has them.
 pub(crate) struct Parts<'a> {
-    jump_table: &'a [u8],
-    entry_size: u8,
+    jump_table: JumpTable<'a>,
     code: &'a [u8],
     code_offset: usize,
     bitmask: &'a [u8],
@@ -29,19 +29,17 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn split(mut input: Cursor<'_>) -> Result<Parts<'_>, ProgramError> {
     let entries = input.natural()?;
     let size_offset = input.offset();
-    let entry_size = input.u8()?;
+    let size = input.u8()?;
     let code_len = input.natural()?;
-    if entry_size == 0 && entries > 0 {
-        return Err(ProgramError::JumpTableEntrySize { offset: size_offset, size: 0 });
-    }
-    let jump_table = input.take(entries.saturating_mul(u64::from(entry_size)))?;
+    let bytes = input.take(entries.saturating_mul(u64::from(size)))?;
+    let jump_table = JumpTable { entries, size, size_offset, bytes };
     let code_offset = input.offset();
     let code = input.take(code_len)?;
     let mask_offset = input.offset();
     let bitmask = input.take(code_len.div_ceil(8))?;
     input.end()?;
     check_padding(code, bitmask, mask_offset)?;
-    Ok(Parts { jump_table, entry_size, code, code_offset, bitmask })
+    Ok(Parts { jump_table, code, code_offset, bitmask })
 }
 
 /// Refuses bitmask bits behind the code's end.
@@ -57,28 +55,41 @@ pub(crate) fn check_padding(code: &[u8], bitmask: &[u8], offset: usize) -> Resul
 impl Parts<'_> {
     /// Checks the parts.
     pub(crate) fn code(&self, numbering: Numbering) -> Result<Code, ProgramError> {
-        let jump_table = jump_table(self.jump_table, self.entry_size, self.code_offset)?;
+        let jump_table = self.jump_table.read(self.code.len())?;
         code(self.code, self.bitmask, &jump_table, numbering, self.code_offset)
     }
 }
 
-/// Reads jump-table entries of `size` bytes.
-pub(crate) fn jump_table(bytes: &[u8], size: u8, code_offset: usize) -> Result<Vec<u32>, ProgramError> {
-    if size == 0 {
-        return Ok(Vec::new());
+/// A jump table as a file has it.
+pub(crate) struct JumpTable<'a> {
+    /// How many entries.
+    pub(crate) entries: u64,
+    /// Bytes of each.
+    pub(crate) size: u8,
+    /// Where the size is.
+    pub(crate) size_offset: usize,
+    /// All of them.
+    pub(crate) bytes: &'a [u8],
+}
+
+impl JumpTable<'_> {
+    /// The entries, for code of a length.
+    pub(crate) fn read(&self, code_len: usize) -> Result<Vec<u32>, ProgramError> {
+        if self.size == 0 {
+            // Nothing but the count backs these, so the code must.
+            return match usize::try_from(self.entries) {
+                Ok(entries) if entries <= code_len => Ok(vec![0; entries]),
+                _ => Err(ProgramError::JumpTableEntrySize { offset: self.size_offset, size: 0 }),
+            };
+        }
+        let entry = |bytes: &[u8]| {
+            let (low, high) = bytes.split_at(bytes.len().min(4));
+            let mut value = [0; 4];
+            value[..low.len()].copy_from_slice(low);
+            if high.iter().all(|b| *b == 0) { u32::from_le_bytes(value) } else { u32::MAX }
+        };
+        Ok(self.bytes.chunks_exact(usize::from(self.size)).map(entry).collect())
     }
-    let len = bytes.len() / usize::from(size);
-    if len > MAX_JUMP_TABLE_LEN {
-        let source = CodeError::JumpTableTooLong { len };
-        return Err(ProgramError::Code { offset: code_offset, source });
-    }
-    let entry = |bytes: &[u8]| {
-        let (low, high) = bytes.split_at(bytes.len().min(4));
-        let mut value = [0; 4];
-        value[..low.len()].copy_from_slice(low);
-        if high.iter().all(|b| *b == 0) { u32::from_le_bytes(value) } else { u32::MAX }
-    };
-    Ok(bytes.chunks_exact(usize::from(size)).map(entry).collect())
 }
 
 /// Checks code of some numbering; errors name its own opcodes.

@@ -7,7 +7,7 @@
 use javm_isa::{Code, Numbering};
 
 use crate::{
-    bare,
+    bare::{self, JumpTable},
     cursor::Cursor,
     error::ProgramError,
     program::{Format, Program},
@@ -142,18 +142,18 @@ impl ManifestCap<'_> {
     /// [`ProgramError`] with the offset.
     pub fn code(&self) -> Result<Code, ProgramError> {
         let mut input = Cursor::new(self.contents, self.offset);
-        let entries = input.u32()?;
+        let entries = u64::from(input.u32()?);
         let size_offset = input.offset();
         let size = input.u8()?;
         if !(1..=4).contains(&size) {
             return Err(ProgramError::JumpTableEntrySize { offset: size_offset, size });
         }
         let len = input.u32()?;
-        let table = input.take(u64::from(entries) * u64::from(size))?;
+        let bytes = input.take(entries * u64::from(size))?;
         let code_offset = input.offset();
         let code = input.take(u64::from(len))?;
         let bitmask = input.take(u64::from(len).div_ceil(8))?;
-        let table = bare::jump_table(table, size, code_offset)?;
+        let table = JumpTable { entries, size, size_offset, bytes }.read(code.len())?;
         bare::code(code, bitmask, &table, Numbering::Manifest, code_offset)
     }
 }

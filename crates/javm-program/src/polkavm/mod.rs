@@ -9,11 +9,11 @@
 
 mod latest;
 
-use javm_isa::{Code, CodeError, Numbering, code::MAX_JUMP_TABLE_LEN};
+use javm_isa::{Code, Numbering};
 use polkavm_common::abi::MemoryMapBuilder;
 
 use crate::{
-    bare,
+    bare::{self, JumpTable},
     cursor::Cursor,
     debug::DebugInfo,
     error::ProgramError,
@@ -248,36 +248,32 @@ fn code(mut input: Cursor<'_>, isa: Isa) -> Result<(Code, Option<PcMap>), Progra
     if input.left() == 0 {
         return Err(ProgramError::NoCode);
     }
-    let section_offset = input.offset();
-    let entries = input.varint()?;
+    let entries = u64::from(input.varint()?);
     let size_offset = input.offset();
     let size = input.u8()?;
-    if size > 4 || (size == 0 && entries > 0) {
+    if size > 4 {
         return Err(ProgramError::JumpTableEntrySize { offset: size_offset, size });
     }
-    if entries as usize > MAX_JUMP_TABLE_LEN {
-        let source = CodeError::JumpTableTooLong { len: entries as usize };
-        return Err(ProgramError::Code { offset: section_offset, source });
-    }
+    // The linker writes entries of no bytes where all of them are 0.
+    let table = |bytes| JumpTable { entries, size, size_offset, bytes };
     let numbering = match isa {
         Isa::ReviveV1 => Numbering::V07,
         Isa::JamV1 => Numbering::V08,
         Isa::Latest64 => {
-            let table = input.take(u64::from(entries) * u64::from(size))?;
+            let table = table(input.take(entries * u64::from(size))?);
             let offset = input.offset();
-            let table = bare::jump_table(table, size, offset)?;
-            let (code, moved) = latest::transcode(input.take_rest(), &table, offset)?;
+            let bytes = input.take_rest();
+            let (code, moved) = latest::transcode(bytes, &table.read(bytes.len())?, offset)?;
             return Ok((code, Some(moved)));
         }
     };
     let len = u64::from(input.varint()?);
-    let table = input.take(u64::from(entries) * u64::from(size))?;
+    let table = table(input.take(entries * u64::from(size))?);
     let offset = input.offset();
     let bytes = input.take(len)?;
     let mask_offset = input.offset();
     let bitmask = input.take(len.div_ceil(8))?;
     input.end()?;
     bare::check_padding(bytes, bitmask, mask_offset)?;
-    let table = bare::jump_table(table, size, offset)?;
-    Ok((bare::code(bytes, bitmask, &table, numbering, offset)?, None))
+    Ok((bare::code(bytes, bitmask, &table.read(bytes.len())?, numbering, offset)?, None))
 }
