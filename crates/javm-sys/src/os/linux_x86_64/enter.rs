@@ -1,0 +1,180 @@
+//! The way into emitted code and back.
+//!
+//! The stub saves what the C calling convention wants kept, makes the [`Frame`], loads the guest's registers
+//! and jumps. Emitted code (or the fault handler) comes back by jumping to the address in the frame's `exit`
+//! slot with the scratch register `rcx` free and all others holding guest state.
+//!
+//! | guest | ra | sp | t0 | t1 | t2 | s0 | s1 | a0 | a1 | a2 | a3 | a4 | a5 | gas | scratch |
+//! | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | host | r13 | rbp | rax | rdx | r12 | r11 | r14 | rdi | rsi | rbx | r8 | r9 | r10 | r15 | rcx |
+
+use core::{
+    arch::{asm, naked_asm},
+    marker::PhantomData,
+    mem::{offset_of, size_of},
+};
+
+use super::code::CodeMemory;
+use crate::{Exit, Machine, Window, frame, frame::Frame};
+
+/// What the stub is given and where it leaves what it finds.
+#[repr(C)]
+struct Context {
+    gpr: *mut u64,
+    table: *const u64,
+    window: u64,
+    gas: u64,
+    target: u64,
+}
+
+/// The two result registers of the stub.
+#[repr(C)]
+struct Left {
+    kind: u64,
+    argument: u64,
+}
+
+/// # Safety
+/// `context` is filled as [`enter`] does.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn stub(context: *mut Context) -> Left {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, {size}",
+        // The window. Whatever ran on this thread in between may have moved the base.
+        "rdgsbase rax",
+        "mov rcx, [rdi + {window}]",
+        "cmp rax, rcx",
+        "je 2f",
+        "wrgsbase rcx",
+        "2:",
+        "lea rax, [rip + 3f]",
+        "mov [rsp + {exit}], rax",
+        "mov rax, [rdi + {table}]",
+        "mov [rsp + {f_table}], rax",
+        "mov [rsp + {f_context}], rdi",
+        "mov r15, [rdi + {gas}]",
+        "mov rcx, [rdi + {target}]",
+        "mov rax, [rdi + {gpr}]",
+        "mov [rsp + {f_gpr}], rax",
+        "mov r13, [rax + 0x00]",
+        "mov rbp, [rax + 0x08]",
+        "mov rdx, [rax + 0x18]",
+        "mov r12, [rax + 0x20]",
+        "mov r11, [rax + 0x28]",
+        "mov r14, [rax + 0x30]",
+        "mov rdi, [rax + 0x38]",
+        "mov rsi, [rax + 0x40]",
+        "mov rbx, [rax + 0x48]",
+        "mov r8, [rax + 0x50]",
+        "mov r9, [rax + 0x58]",
+        "mov r10, [rax + 0x60]",
+        "mov rax, [rax + 0x10]",
+        "jmp rcx",
+        "3:",
+        "mov [rsp + {f_argument}], rcx",
+        "mov rcx, [rsp + {f_gpr}]",
+        "mov [rcx + 0x00], r13",
+        "mov [rcx + 0x08], rbp",
+        "mov [rcx + 0x10], rax",
+        "mov [rcx + 0x18], rdx",
+        "mov [rcx + 0x20], r12",
+        "mov [rcx + 0x28], r11",
+        "mov [rcx + 0x30], r14",
+        "mov [rcx + 0x38], rdi",
+        "mov [rcx + 0x40], rsi",
+        "mov [rcx + 0x48], rbx",
+        "mov [rcx + 0x50], r8",
+        "mov [rcx + 0x58], r9",
+        "mov [rcx + 0x60], r10",
+        "mov rcx, [rsp + {f_context}]",
+        "mov [rcx + {gas}], r15",
+        "mov eax, [rsp + {f_kind}]",
+        "mov rdx, [rsp + {f_argument}]",
+        "add rsp, {size}",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+        size = const size_of::<Frame>(),
+        window = const offset_of!(Context, window),
+        table = const offset_of!(Context, table),
+        gas = const offset_of!(Context, gas),
+        gpr = const offset_of!(Context, gpr),
+        target = const offset_of!(Context, target),
+        exit = const offset_of!(Frame, exit),
+        f_table = const offset_of!(Frame, table),
+        f_kind = const offset_of!(Frame, kind),
+        f_argument = const offset_of!(Frame, argument),
+        f_gpr = const offset_of!(Frame, gpr),
+        f_context = const offset_of!(Frame, context),
+    )
+}
+
+/// A stretch of time in which this thread runs emitted code. While it lives the thread's GS base may be that
+/// of a window; it is put back when it is dropped.
+#[derive(Debug)]
+pub struct Session {
+    gs: u64,
+    /// The GS base is the thread's.
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl Session {
+    /// Begins one. Sessions nest. `None` where emitted code cannot run.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        if super::trap::check_support().is_err() {
+            return None;
+        }
+        let gs: u64;
+        // SAFETY: reads a register; the kernel allows it, as was checked.
+        unsafe { asm!("rdgsbase {}", out(reg) gs, options(nomem, nostack, preserves_flags)) };
+        Some(Self { gs, _not_send: PhantomData })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: puts the base back that the thread had; no Rust code accesses memory through it.
+        unsafe { asm!("wrgsbase {}", in(reg) self.gs, options(nomem, nostack, preserves_flags)) };
+    }
+}
+
+/// Runs emitted code from `offset` on until it leaves.
+///
+/// # Safety
+/// The offset is one that the code was emitted to be entered at, with this machine: its table holds
+/// addresses of this code only, as many as the code checks for.
+#[inline]
+pub unsafe fn enter(
+    _session: &Session,
+    code: &CodeMemory,
+    offset: u32,
+    window: &mut Window,
+    machine: Machine<'_>,
+) -> Exit {
+    let mut context = Context {
+        gpr: machine.gpr.as_mut_ptr(),
+        table: machine.table.as_ptr(),
+        window: window.base(),
+        gas: *machine.gas,
+        target: code.base() + u64::from(offset),
+    };
+    // SAFETY: the pointers live as long as the call; the session says that the processor can do it, and the
+    // code keeps its contract.
+    let left = unsafe { stub(&raw mut context) };
+    *machine.gas = context.gas;
+    let kind = left.kind as u32;
+    let argument =
+        if kind == frame::KIND_FAULT { left.argument.wrapping_sub(code.base()) } else { left.argument };
+    Exit { kind, argument }
+}

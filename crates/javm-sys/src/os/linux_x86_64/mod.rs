@@ -1,0 +1,6 @@
+//! Linux on x86-64: anonymous mappings, the GS base, a `SIGSEGV` handler.
+
+pub(crate) mod code;
+pub(crate) mod enter;
+pub(crate) mod trap;
+pub(crate) mod window;
