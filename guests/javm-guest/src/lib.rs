@@ -1,0 +1,48 @@
+//! What a guest of the capability machine is written with.
+//!
+//! A guest is a program with *endpoints*; an instance of it has 256 root *slots* that hold capabilities, and
+//! memory that lasts. The pieces, in the order in which an author meets them:
+//!
+//! * [`endpoint`]: makes a function callable from outside;
+//! * [`persistent!`], [`exclusive!`]: statics that last from call to call;
+//! * [`Slot`] and its kinds ([`Instance`], [`Data`], [`Image`], [`CNode`], [`Type`], [`Any`]): what an
+//!   instance holds and what it can do with it;
+//! * [`gas_left`], [`reply`], [`fault`]: the run itself;
+//! * [`stack_size!`], `heap!` (feature `alloc`): memory beyond the default;
+//! * [`raw`]: one function per operation of the machine, in registers.
+//!
+//! The same crate compiles natively: pure code runs as it is, operations go to the [`host`] backend that a
+//! test installs, and a static belongs to its thread, so that each test has its own instance.
+//!
+//! All unsafe code of guests is in this crate: `raw` and `link` (the instruction and what the linker reads),
+//! `memory` (a guest has one thread), `heap`. Numbers come from `javm-abi`, never from here.
+#![no_std]
+
+#[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+#[doc(hidden)]
+pub extern crate std;
+
+mod data;
+#[cfg(feature = "alloc")]
+#[doc(hidden)]
+pub mod heap;
+#[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+pub mod host;
+mod instance;
+#[doc(hidden)]
+pub mod link;
+mod memory;
+pub mod raw;
+mod register;
+mod run;
+mod slot;
+
+pub use data::NoData;
+pub use instance::CallError;
+pub use javm_abi::status::FaultCode;
+pub use javm_abi::{GuestOp, SlotPath};
+pub use javm_guest_macros::endpoint;
+pub use memory::{Exclusive, Persistent};
+pub use register::{FromRegister, IntoRegister};
+pub use run::{emit, fault, gas_left, reply};
+pub use slot::{Any, AnySlot, CNode, Data, Image, Instance, Kind, SCRATCHPAD, Slot, SlotKind, Type};

@@ -1,0 +1,67 @@
+//! Programs to ELF files, by cargo with the guest compiler, in a way that leaves no trace of where it ran.
+
+use super::error::{Context as _, Error};
+use super::toolchain::{Toolchain, run};
+use super::{cargo_home, wrapper};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Compiles one program of the guest workspace; the bytes of its ELF file.
+pub(crate) fn compile(root: &Path, toolchain: &Toolchain, program: &str) -> Result<Vec<u8>, Error> {
+    let workspace = root.join("guests");
+    let output = root.join("target/guests");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(&workspace)
+        .args(["rustc", "--quiet", "--locked", "--release", "--lib", "--manifest-path"])
+        .arg(workspace.join("programs").join(program).join("Cargo.toml"))
+        // The target knows executables only; a program has exports in place of a `main`.
+        .args(["--crate-type", "bin"])
+        .args(["-Zjson-target-spec", "-Zbuild-std=core,alloc", "--target"])
+        .arg(&toolchain.target)
+        .arg("--target-dir")
+        .arg(&output)
+        .args(["--", "-Zcrate-attr=no_main"])
+        // With relaxation, rust-lld leaves the relocations of debug sections empty, and lines get lost.
+        .arg("-Clink-arg=--no-relax")
+        .env("RUSTC", &toolchain.rustc)
+        // Opens the unstable options above on a stable cargo and compiler.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_RISCV64EMAC_UNKNOWN_NONE_POLKAVM_LINKER", &toolchain.linker)
+        .env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(root, toolchain)?)
+        // Settings of the machine or of an outer cargo must not reach the compiler.
+        .env_remove("RUSTFLAGS")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .env_remove("CARGO_TARGET_DIR");
+    wrapper::install(&mut cargo)?;
+    run(&mut cargo, &format!("compiling {program}"))?;
+    let elf = output.join("riscv64emac-unknown-none-polkavm/release").join(program);
+    fs::read(&elf).at(&elf)
+}
+
+/// Compiler flags, in cargo's encoding, that replace every folder of this machine by a fixed name.
+fn remapped_paths(root: &Path, toolchain: &Toolchain) -> Result<OsString, Error> {
+    let mut names: Vec<(PathBuf, &str)> = Vec::new();
+    // Absolute names: a relative one would be joined to the folder that cargo runs in.
+    // Of several prefixes that fit, the last one counts: the more special ones come later.
+    names.push((root.to_owned(), "/javm"));
+    names.extend(toolchain.library_sources.iter().map(|folder| (folder.clone(), "/rust")));
+    if let Some(sources) = cargo_home().map(|home| home.join("registry/src")).filter(|path| path.exists()) {
+        for registry in super::file_names(&sources)? {
+            names.push((sources.join(registry), "/crates"));
+        }
+    }
+    let mut flags = OsString::new();
+    for (folder, name) in names {
+        if !flags.is_empty() {
+            flags.push("\x1f");
+        }
+        flags.push("--remap-path-prefix=");
+        flags.push(folder);
+        flags.push("=");
+        flags.push(name);
+    }
+    Ok(flags)
+}

@@ -1,0 +1,122 @@
+//! `cargo xtask guests`: from `guests/programs` to `guests/blobs`, bit for bit the same everywhere.
+//!
+//! * `toolchain.rs`: a compiler of one fixed version, downloaded and unpacked under `target`;
+//! * `compile.rs`: the programs, by cargo, to ELF files in which no path of the machine appears;
+//! * `wrapper.rs`: what keeps the folder out of symbol names;
+//! * `link.rs`: ELF files to PolkaVM blobs, and what can be said about one.
+//!
+//! Everything that decides bytes is pinned: the compiler, `guests/Cargo.lock`, and the linker's version in
+//! the workspace manifest.
+
+mod compile;
+mod error;
+mod link;
+mod toolchain;
+pub(crate) mod wrapper;
+
+use error::Context as _;
+pub(crate) use error::Error;
+use link::InstructionSet;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Programs that are built for every instruction set: the samples of the loaders. The others are JamV1 only.
+const FOR_EVERY_SET: [&str; 6] = ["bank", "counter", "fib", "hashes", "ledger", "sieve"];
+
+/// Options of `cargo xtask guests`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only say whether the blobs in guests/blobs are what their sources give; exit code 1 if not.
+    #[arg(long)]
+    check: bool,
+    /// Build these programs only; the default is all of guests/programs.
+    #[arg(conflicts_with = "check")]
+    programs: Vec<String>,
+}
+
+/// Builds the programs and writes, or compares, their blobs.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode, Error> {
+    let programs = programs(root, &options.programs)?;
+    let toolchain = toolchain::prepare(&root.join("target/guest-toolchain"))?;
+    let mut blobs = BTreeMap::new();
+    for (position, program) in programs.iter().enumerate() {
+        println!("[{}/{}] {program}", position + 1, programs.len());
+        let elf = compile::compile(root, &toolchain, program)?;
+        for set in InstructionSet::ALL {
+            if set == InstructionSet::JamV1 || FOR_EVERY_SET.contains(&program.as_str()) {
+                let linked = link::link(program, set, &elf)?;
+                println!("      {linked}");
+                blobs.insert(linked.file_name, linked.blob);
+            }
+        }
+    }
+    let folder = root.join("guests/blobs");
+    if options.check { check(&folder, &blobs) } else { write(&folder, &blobs) }
+}
+
+/// The names of the programs to build: those asked for, or every folder of guests/programs.
+fn programs(root: &Path, wanted: &[String]) -> Result<Vec<String>, Error> {
+    let all = file_names(&root.join("guests/programs"))?;
+    match wanted.iter().find(|name| !all.contains(name)) {
+        Some(name) => Err(Error::UnknownProgram { name: name.clone(), all }),
+        None if wanted.is_empty() => Ok(all),
+        None => Ok(wanted.to_vec()),
+    }
+}
+
+fn write(folder: &Path, blobs: &BTreeMap<String, Vec<u8>>) -> Result<ExitCode, Error> {
+    fs::create_dir_all(folder).at(folder)?;
+    for (name, blob) in blobs {
+        let path = folder.join(name);
+        fs::write(&path, blob).at(&path)?;
+    }
+    let total: usize = blobs.values().map(Vec::len).sum();
+    println!("{} blobs, {total} bytes, in guests/blobs", blobs.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Compares the blobs with the files, in both directions.
+fn check(folder: &Path, blobs: &BTreeMap<String, Vec<u8>>) -> Result<ExitCode, Error> {
+    let mut problems = Vec::new();
+    for (name, blob) in blobs {
+        let path = folder.join(name);
+        if !path.exists() {
+            problems.push(format!("{name}: is not checked in"));
+        } else if fs::read(&path).at(&path)? != *blob {
+            problems.push(format!("{name}: differs from what its source gives"));
+        }
+    }
+    for name in file_names(folder)? {
+        if !blobs.contains_key(&name) {
+            problems.push(format!("{name}: no program gives this file"));
+        }
+    }
+    for problem in &problems {
+        println!("{problem}");
+    }
+    if problems.is_empty() {
+        println!("all {} blobs are what their sources give", blobs.len());
+        Ok(ExitCode::SUCCESS)
+    } else {
+        println!("rebuild with: cargo xtask guests");
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+/// The names in a folder, sorted.
+fn file_names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries: Vec<_> = fs::read_dir(folder).and_then(Iterator::collect).at(folder)?;
+    let mut names: Vec<String> =
+        entries.iter().map(|entry: &fs::DirEntry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Where cargo and rustc of this machine keep sources, by the environment that cargo sets or its default.
+fn cargo_home() -> Option<PathBuf> {
+    std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+}

@@ -1,0 +1,146 @@
+//! Rules about single files.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    process::{Failure, root},
+    source::{code_only, has_word},
+};
+
+/// The longest line of Rust, in characters.
+const MAX_LINE: usize = 110;
+
+/// Where unsafe code may be: files, and folders with everything in them.
+const UNSAFE_ROOMS: &[&str] = &[
+    "crates/javm-sys/",
+    "crates/javm-exec/src/jit/publish.rs",
+    "guests/javm-guest/",
+    // Its tests quote code that the macros refuse.
+    "guests/javm-guest-macros/",
+];
+
+/// Tables: a row is a line, however long.
+const TABLES: &[&str] = &["crates/javm-isa/src/table.rs", "crates/javm-abi/src/ops.rs"];
+
+/// Macros of unfinished work.
+const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
+
+/// Folders that are no part of the repository's text.
+const SKIPPED: &[&str] = &["target", ".git", "node_modules", "corpus", "artifacts"];
+
+/// Larger files are data, not text.
+const MAX_TEXT: u64 = 4 << 20;
+
+pub(super) fn check() -> Result<Vec<String>, Failure> {
+    let mut broken = Vec::new();
+    for path in files()? {
+        let name = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let Some(text) = read_text(&path)? else { continue };
+        check_paths(&name, &text, &mut broken);
+        if name.ends_with(".rs") {
+            check_rust(&name, &text, &mut broken);
+        }
+    }
+    Ok(broken)
+}
+
+/// Every file of the repository, in order of its path.
+fn files() -> Result<Vec<PathBuf>, Failure> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Failure::File { path, source }
+    };
+    let mut found = Vec::new();
+    let mut folders = vec![root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(failed(&folder))? {
+            let entry = entry.map_err(failed(&folder))?;
+            let kind = entry.file_type().map_err(failed(&entry.path()))?;
+            let skipped = SKIPPED.iter().any(|s| entry.file_name() == *s);
+            if kind.is_dir() && !skipped {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The text of a file; `None` where it is none, or gone since it was listed.
+fn read_text(path: &Path) -> Result<Option<String>, Failure> {
+    let bytes =
+        fs::metadata(path).and_then(|m| if m.len() > MAX_TEXT { Ok(vec![0xFF]) } else { fs::read(path) });
+    match bytes {
+        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Failure::File { path: path.to_owned(), source }),
+    }
+}
+
+/// No path of a machine. The names are put together here so that this file does not have them.
+fn check_paths(name: &str, text: &str, broken: &mut Vec<String>) {
+    let folders = ["work", "root", "home", "Users"].map(|folder| format!("/{folder}/"));
+    for (n, line) in text.lines().enumerate() {
+        for folder in &folders {
+            // A path starts where no other path goes on: `frame/root/x` is none of a machine.
+            let starts =
+                |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-/~*}>".contains(c));
+            if line.match_indices(folder.as_str()).any(|(at, _)| starts(at)) {
+                broken.push(format!("{name}:{}: a path of a machine ({folder})", n + 1));
+            }
+        }
+    }
+}
+
+fn check_rust(name: &str, text: &str, broken: &mut Vec<String>) {
+    if !text.starts_with("//!") {
+        broken.push(format!("{name}:1: the file does not open with `//!`"));
+    }
+    for (n, line) in text.lines().enumerate() {
+        let length = line.chars().count();
+        let row = line.starts_with("//! |") || TABLES.contains(&name);
+        if length > MAX_LINE && !row {
+            broken.push(format!("{name}:{}: {length} characters, more than {MAX_LINE}", n + 1));
+        }
+    }
+    let unsafe_room = UNSAFE_ROOMS.iter().any(|room| name.starts_with(room));
+    for (n, line) in code_only(text).lines().enumerate() {
+        if !unsafe_room && has_word(line, "unsafe", "") {
+            broken.push(format!("{name}:{}: unsafe code outside its rooms", n + 1));
+        }
+        for word in UNFINISHED.iter().filter(|word| has_word(line, word, "!")) {
+            broken.push(format!("{name}:{}: `{word}!`", n + 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(name: &str, text: &str) -> Vec<String> {
+        let mut broken = Vec::new();
+        check_paths(name, text, &mut broken);
+        check_rust(name, text, &mut broken);
+        broken
+    }
+
+    #[test]
+    fn rules_bite() {
+        assert_eq!(broken("a.rs", "//! A.\nfn f() {}\n"), [""; 0]);
+        assert_eq!(broken("a.rs", "fn f() {}"), ["a.rs:1: the file does not open with `//!`"]);
+        let long = format!("//! {}", "x".repeat(107));
+        assert_eq!(broken("a.rs", &long), ["a.rs:1: 111 characters, more than 110"]);
+        assert_eq!(broken("a.rs", "//! unsafe\nunsafe {}"), ["a.rs:2: unsafe code outside its rooms"]);
+        assert_eq!(broken("crates/javm-sys/src/a.rs", "//! A.\nunsafe {}"), [""; 0]);
+        assert_eq!(broken("a.rs", &format!("//! A.\n{}!(x)", UNFINISHED[2])), ["a.rs:2: `dbg!`"]);
+        let path = ["", "work", "x"].join("/");
+        assert_eq!(broken("a.rs", &format!("//! {path}")).len(), 1);
+        assert_eq!(broken("a.rs", &format!("//! the{path}")), [""; 0]);
+    }
+}
