@@ -67,6 +67,26 @@ impl Tag {
     }
 }
 
+/// Counts compressions, so that tests can hold prices against what really happens.
+#[cfg(test)]
+pub(crate) mod meter {
+    use std::cell::Cell;
+
+    thread_local! {
+        static BLOCKS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Notes the hashing of `len` bytes.
+    pub(crate) fn add(len: usize) {
+        BLOCKS.with(|blocks| blocks.set(blocks.get() + super::cost(len as u64)));
+    }
+
+    /// Compressions on this thread since the last call of this.
+    pub(crate) fn take() -> u64 {
+        BLOCKS.with(|blocks| blocks.replace(0))
+    }
+}
+
 fn to_hash(digest: &blake2b_simd::Hash) -> CapHash {
     let mut hash = CapHash::default();
     hash.copy_from_slice(digest.as_bytes());
@@ -75,6 +95,8 @@ fn to_hash(digest: &blake2b_simd::Hash) -> CapHash {
 
 /// The digest of the concatenation of `parts`.
 pub(crate) fn digest(tag: Tag, parts: &[&[u8]]) -> CapHash {
+    #[cfg(test)]
+    meter::add(parts.iter().map(|part| part.len()).sum());
     let mut state = tag.params().to_state();
     for part in parts {
         state.update(part);
@@ -84,6 +106,8 @@ pub(crate) fn digest(tag: Tag, parts: &[&[u8]]) -> CapHash {
 
 /// The digests of inputs of one kind, several at a time where the processor can.
 pub(crate) fn digest_each(tag: Tag, inputs: &[&[u8]], mut take: impl FnMut(usize, CapHash)) {
+    #[cfg(test)]
+    inputs.iter().for_each(|input| meter::add(input.len()));
     let params = tag.params();
     if let [input] = inputs {
         return take(0, to_hash(&params.hash(input)));
@@ -113,7 +137,7 @@ pub fn page(bytes: &[u8]) -> CapHash {
     let mut padded = [0; PAGE_SIZE];
     let len = bytes.len().min(PAGE_SIZE);
     padded[..len].copy_from_slice(&bytes[..len]);
-    to_hash(&Tag::Page.params().hash(&padded))
+    digest(Tag::Page, &[&padded])
 }
 
 /// Heights of the trees there are: pages of a `u64` length, and the nodes of 16 above them.

@@ -144,13 +144,18 @@ const fn top_height(depth: u8) -> u32 {
 }
 
 impl<L: Leaf> Node<L> {
-    const fn new(level: u32) -> Self {
+    fn new(level: u32) -> Self {
         Self {
             present: 0,
             refs: 0,
             dirty: 0,
             count: 0,
-            kids: if level == 0 { Kids::Leaves(Vec::new()) } else { Kids::Nodes(Vec::new()) },
+            kids: if level == 0 {
+                // Room for one, not for the four that a vector starts with: cnodes of one slot are common.
+                Kids::Leaves(Vec::with_capacity(1))
+            } else {
+                Kids::Nodes(Vec::with_capacity(1))
+            },
             known: OnceLock::new(),
             base: None,
             stamp: AtomicU64::new(0),
@@ -552,3 +557,6 @@ impl<'a, L: Leaf> Iterator for Leaves<'a, L> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
