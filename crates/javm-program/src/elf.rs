@@ -1,8 +1,10 @@
 //! ELF files, through PolkaVM's linker.
 //!
 //! The linker is a build tool: it optimises, takes time that is not linear in its input, and is not written
-//! to survive files that were made to hurt it. Give it the output of a compiler that you ran; take
-//! programs from strangers linked.
+//! to survive files that were made to hurt it (a few changed bytes make it panic, or fill the memory with
+//! the holes between two import numbers, which nothing can catch). So [`Program::load`] leaves ELF files
+//! alone, and whoever calls what is here vouches for the file: give it the output of a compiler that you
+//! ran, and take programs from strangers linked.
 
 use std::sync::Arc;
 

@@ -192,8 +192,7 @@ pub enum ProgramError {
     #[cfg(feature = "elf")]
     #[error(transparent)]
     Link(#[from] crate::elf::LinkError),
-    /// An ELF file, and the library was built without the linker.
-    #[cfg(not(feature = "elf"))]
-    #[error("this is an ELF file; link it with PolkaVM's linker first")]
-    ElfNotSupported,
+    /// An ELF file: it must be linked first.
+    #[error("this is an ELF file, which must be linked for PolkaVM first")]
+    NotLinked,
 }

@@ -5,7 +5,7 @@
 //! * [`bare`]: the Gray Paper's bare program blob, read and written;
 //! * [`service`]: JAM service programs (the Gray Paper's standard program);
 //! * [`manifest`]: the program blobs of the capability microkernel;
-//! * [`elf`]: ELF files, through PolkaVM's linker;
+//! * `elf` (a feature, on by default): ELF files, through PolkaVM's linker;
 //! * [`debug`]: function names and source lines by code offset;
 //! * [`endpoint`]: which endpoint index an export has;
 //! * [`relayout`]: code laid out anew when instructions change length.
@@ -13,7 +13,7 @@
 //! The invariant: a reader takes *any* bytes and gives a program or a [`ProgramError`] that says where; it
 //! never panics, takes time linear in its input and memory of a small multiple of it, whatever lengths and
 //! sizes the input claims. Code is always checked and in the canonical numbering. The one exception is
-//! [`elf`], which runs somebody else's linker.
+//! `elf`, which runs somebody else's linker and only when asked by name.
 //!
 //! Memory is described, not allocated: see [`Region`]. Running is `javm-exec`'s, images are `javm-cap`'s.
 #![forbid(unsafe_code)]

@@ -95,8 +95,6 @@ pub enum LoadAs {
     JamService(Numbering, service::Metadata),
     /// The code that a capability manifest starts with.
     Manifest,
-    /// An ELF file.
-    Elf,
 }
 
 /// A place in the code that has a name.
@@ -172,16 +170,17 @@ impl Program {
     /// blob (canonical numbering) if they have exactly its structure, else a JAM service program, without
     /// or with metadata in front, if they have exactly that.
     ///
-    /// An ELF file goes through PolkaVM's linker, which is a build tool: see [`crate::elf`] before feeding
-    /// it files of strangers.
+    /// An ELF file is recognised and refused: linking one is not for files of strangers, see
+    /// `load_or_link`.
     ///
     /// # Errors
-    /// [`ProgramError`]; [`ProgramError::UnknownFormat`] when no structure fits.
+    /// [`ProgramError`]; [`ProgramError::NotLinked`] for an ELF file, [`ProgramError::UnknownFormat`] when
+    /// no structure fits.
     pub fn load(bytes: &[u8]) -> Result<Self, ProgramError> {
         if bytes.starts_with(&polkavm::MAGIC) {
             Self::load_as(LoadAs::PolkaVm, bytes)
         } else if bytes.starts_with(&ELF_MAGIC) {
-            Self::load_as(LoadAs::Elf, bytes)
+            Err(ProgramError::NotLinked)
         } else if bytes.starts_with(&manifest::MAGIC) {
             Self::load_as(LoadAs::Manifest, bytes)
         } else if bare::has_structure(bytes) {
@@ -191,6 +190,18 @@ impl Program {
         } else {
             Err(ProgramError::UnknownFormat)
         }
+    }
+
+    /// As [`Self::load`], and links an ELF file.
+    ///
+    /// Only for files that come from where the caller's own do: PolkaVM's linker is a build tool that a
+    /// file can make panic or run out of memory, see [`crate::elf`].
+    ///
+    /// # Errors
+    /// As [`Self::load`], and [`ProgramError::Link`].
+    #[cfg(feature = "elf")]
+    pub fn load_or_link(bytes: &[u8]) -> Result<Self, ProgramError> {
+        if bytes.starts_with(&ELF_MAGIC) { crate::elf::read(bytes) } else { Self::load(bytes) }
     }
 
     /// Reads a program of a known format.
@@ -203,10 +214,6 @@ impl Program {
             LoadAs::BareBlob(numbering) => bare::read(bytes, numbering),
             LoadAs::JamService(numbering, metadata) => service::read(bytes, numbering, metadata),
             LoadAs::Manifest => manifest::Manifest::read(bytes)?.into_program(),
-            #[cfg(feature = "elf")]
-            LoadAs::Elf => crate::elf::read(bytes),
-            #[cfg(not(feature = "elf"))]
-            LoadAs::Elf => Err(ProgramError::ElfNotSupported),
         }
     }
 

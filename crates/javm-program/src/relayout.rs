@@ -12,7 +12,7 @@ use javm_isa::{
 };
 
 /// Passes over the branches after which offsets are no longer kept as short as possible. Real programs need
-/// three or four; the bound keeps the time linear for programs made to need more.
+/// a few; the bound keeps the time linear for programs made to need more.
 const SHORTEST_PASSES: u32 = 16;
 
 /// Where the instructions of a program were and are.

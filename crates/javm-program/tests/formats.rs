@@ -88,7 +88,7 @@ fn the_largest_service_memory_fits() {
     // The largest numbers that the fields can hold still fit, so only the sum's place is tested here.
     let bytes = support::service(None, &[], &[], u16::MAX, 0xFF_FFFF, &BLOB);
     let program = as_service(&bytes, Metadata::Absent).unwrap();
-    assert_eq!(program.regions()[0].size, 0xFFFF_000);
+    assert_eq!(program.regions()[0].size, 0x0FFF_F000);
     assert_eq!(program.regions()[1].end(), 0xFEFE_0000);
     assert_eq!(program.regions()[1].start, 0xFEFE_0000 - 0x100_0000);
 }
@@ -149,7 +149,7 @@ fn formats_are_told_apart() {
     }
     assert!(matches!(format(b"PVM\0"), Err(ProgramError::Truncated { offset: 4, .. })));
     assert!(matches!(format(b"JAR\x02"), Err(ProgramError::Truncated { offset: 4, .. })));
-    assert!(format(b"\x7fELF").is_err());
+    assert_eq!(format(b"\x7fELF"), Err(ProgramError::NotLinked));
     for load_as in [LoadAs::PolkaVm, LoadAs::Manifest] {
         assert!(matches!(Program::load_as(load_as, &BLOB), Err(ProgramError::WrongMagic { .. })));
     }
@@ -249,48 +249,12 @@ fn time_is_linear_in_the_input() {
     }
 }
 
-#[test]
-fn jumps_that_lengthen_each_other_are_laid_out() {
-    // Jump n goes behind jump n + k with k chosen such that each offset is at the edge of what fits its
-    // bytes: one that grows makes the next grow, pass after pass, so the shortest layout takes too many.
-    let ops = [(1u32, 6u32), (31, 40), (126, 130)];
-    for (step, most) in ops {
-        let mut list = Vec::new();
-        for n in 0..20_000u32 {
-            list.push(asm::jump((n + step + n % (most - step)).min(20_000)));
-        }
-        list.push(asm::trap());
-        let containers = [InstructionSetKind::JamV1, InstructionSetKind::Latest64].map(|isa| {
-            let mut builder = ProgramBlobBuilder::new(isa);
-            builder.set_code(&list, &[]);
-            builder.into_vec().unwrap()
-        });
-        let [jam, latest] = containers.map(|bytes| Program::load(&bytes).unwrap());
-        let targets = |program: &Program| -> Vec<usize> {
-            let code = program.code();
-            let jumps: Vec<u32> = code
-                .instructions(0)
-                .filter(|(_, i)| !matches!(i.op, Op::Fallthrough | Op::Unlikely))
-                .map(|(pc, _)| pc)
-                .collect();
-            let to = |pc: &u32| {
-                let target = code.instruction(*pc).unwrap().target()? as u32;
-                assert!(code.is_block_start(u64::from(target)));
-                // Padding lies in front of what it pads.
-                Some(jumps.partition_point(|j| *j < target))
-            };
-            jumps.iter().filter_map(to).collect()
-        };
-        assert_eq!(targets(&latest), targets(&jam));
-        assert_eq!(targets(&jam).len(), 20_000);
-    }
-}
-
 /// The containers of the example guests, as they are checked in, in all three instruction sets.
 #[test]
 fn example_guests_agree_in_every_instruction_set() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/blobs");
     let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let mut compared = 0;
     for entry in entries {
         let path = entry.unwrap().path();
         let read = |path: &Path| std::fs::read(path).ok().map(|bytes| Program::load(&bytes).unwrap());
@@ -320,6 +284,8 @@ fn example_guests_agree_in_every_instruction_set() {
             if other.code().len() == jam.code().len() {
                 assert_eq!(other.code(), jam.code(), "{name}, {set}");
             }
+            compared += 1;
         }
     }
+    assert!(compared > 0, "no guest is there in two instruction sets");
 }

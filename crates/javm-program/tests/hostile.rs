@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use javm_isa::Numbering;
 use javm_program::{LoadAs, Program, ProgramError, bare, service::Metadata};
 use peak_alloc::PeakAlloc;
-use polkavm_common::program::{InstructionSetKind, ProgramBlob};
+use polkavm_common::program::{ISA_Latest64, InstructionSet, InstructionSetKind, Opcode, ProgramBlob};
 use support::{ManifestEntry, Rng, Tally};
 
 #[global_allocator]
@@ -208,6 +208,59 @@ fn manifests() -> Vec<Vec<u8>> {
     seeds.collect()
 }
 
+/// Files that are nothing but the smallest thing that takes memory.
+fn dense_files() {
+    const N: u32 = 1 << 20;
+    let section = |number: u8, contents: &[u8]| {
+        let mut out = vec![number, 0xF0];
+        out.extend((contents.len() as u32).to_le_bytes());
+        if contents.len() < 1 << 21 {
+            out.truncate(1);
+            out.extend(support::natural(contents.len() as u32));
+        }
+        out.extend(contents);
+        out
+    };
+    let container = |version: u8, sections: &[Vec<u8>]| {
+        let mut out = b"PVM\0".to_vec();
+        out.push(version);
+        out.extend([0; 8]);
+        out.extend(sections.concat());
+        out.push(0);
+        support::fix_container(&mut out);
+        out
+    };
+    let code = |bytes: &[u8]| section(6, &[&[0, 0], bytes].concat());
+    let exports: Vec<u8> = support::natural(N / 2).into_iter().chain([0, 0].repeat(N as usize / 2)).collect();
+    // The shortest jump there is, to the next.
+    let jump = ISA_Latest64.opcode_to_raw(Opcode::jump, 1).unwrap().0 as u8;
+    let mut table = support::natural(N);
+    table.extend([1, 1]);
+    table.extend([0; N as usize + 2]);
+    *table.last_mut().unwrap() = 1;
+    let mut no_bytes = support::natural(N);
+    no_bytes.push(0);
+    no_bytes.extend(support::natural(N));
+    no_bytes.extend([0].repeat(N as usize));
+    no_bytes.extend([255].repeat(N as usize / 8));
+    let files = [
+        ("traps", container(2, &[code(&[0].repeat(N as usize))])),
+        ("jumps", container(2, &[code(&[jump, 2].repeat(N as usize / 2))])),
+        ("exports", container(2, &[section(5, &exports), code(&[0])])),
+        ("jump table", table),
+        ("jump table of no bytes", no_bytes),
+    ];
+    for (name, file) in files {
+        let before = ALLOCATOR.current_usage();
+        ALLOCATOR.reset_peak_usage();
+        let program = Program::load(&file).unwrap();
+        let allocated = ALLOCATOR.peak_usage() - before;
+        println!("{name}: {} × input", allocated as f64 / file.len() as f64);
+        assert!(allocated <= FACTOR * file.len() + CONSTANT, "{name}: {allocated} for {}", file.len());
+        drop(program);
+    }
+}
+
 #[test]
 fn readers_survive_hostile_input() {
     let start = Instant::now();
@@ -253,5 +306,6 @@ fn readers_survive_hostile_input() {
         }
     };
     Campaign { name: "any format", seeds, repair, read: &|bytes| Program::load(bytes) }.run();
+    dense_files();
     println!("in {:?}", start.elapsed());
 }

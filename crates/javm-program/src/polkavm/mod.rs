@@ -1,7 +1,7 @@
 //! PolkaVM containers.
 //!
 //! A magic number, a version that names the instruction set, the length, and sections in a fixed order. The
-//! sections are read here; code of `Latest64` goes through [`latest`], where the memory lies comes from
+//! sections are read here; code of `Latest64` goes through `latest`, where the memory lies comes from
 //! PolkaVM's own memory map. What PolkaVM allows and the Gray Paper does not (an invalid opcode, an
 //! unmarked offset) is refused: PolkaVM traps there when it arrives, code here is valid throughout.
 //!
