@@ -25,8 +25,9 @@ use crate::hash::{self, CapHash};
 use crate::kinds::Cap;
 use crate::name::{CapHashOrRef, CapRef};
 
-/// What may come before the first collection of a call: 16 MiB.
-const FIRST_DUE: u64 = 16 << 20;
+/// What may come before the first collection of a call: 1 MiB, so that the garbage of short-lived calls stays in
+/// the cache of the processor.
+const FIRST_DUE: u64 = 1 << 20;
 
 /// A call that was begun and has not ended. It ends by [`CacheDirectory::end_call`]; dropping the mark keeps
 /// what came with the call.
@@ -127,6 +128,8 @@ impl Walk<'_> {
 
     /// Marks a value as reached. Returns whether it is here to stay and need not be looked for again.
     fn reach(&mut self, name: CapHashOrRef) -> bool {
+        #[cfg(test)]
+        tests::REACHED.with(|reached| reached.set(reached.get() + 1));
         match name {
             CapHashOrRef::Hash(hash) => self.reach_settled(hash),
             CapHashOrRef::Ref(reference) => {
@@ -339,5 +342,53 @@ impl CacheDirectory {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::kinds::cnode::CNodeCap;
+    use crate::name::SlotIdx;
+
+    thread_local! {
+        /// How many names walks of this thread have looked at.
+        pub(super) static REACHED: Cell<u64> = const { Cell::new(0) };
+    }
+
+    fn data(dir: &mut CacheDirectory, seed: u32) -> CapHashOrRef {
+        let cap = Cap::data_inline(&seed.to_le_bytes());
+        dir.put_cap(&cap).expect("a data is a value").into()
+    }
+
+    /// A full table of 2^16 slots of which every call changes one: a call costs what it changed, also where it
+    /// leaves values behind that have to be looked for.
+    #[test]
+    fn a_call_does_not_walk_what_is_old() {
+        let mut dir = CacheDirectory::new();
+        let mut cnode = CNodeCap::new(16).expect("a size");
+        for slot in 0..1 << 16 {
+            let name = data(&mut dir, slot | 1 << 20);
+            cnode.set(SlotIdx(slot), Some(name)).expect("a slot");
+        }
+        let mut costs = Vec::new();
+        for round in 0..50u32 {
+            REACHED.with(|reached| reached.set(0));
+            let mark = dir.begin_call();
+            let fresh = data(&mut dir, round | 1 << 30);
+            data(&mut dir, round | 1 << 29);
+            cnode.set(SlotIdx(round * 1311), Some(fresh)).expect("a slot");
+            let reference = dir.insert_working(cnode.clone().into());
+            let name = dir.settle(reference.into()).expect("a graph");
+            dir.end_call(mark, &[name.into()]);
+            assert!(dir.get(fresh).is_some());
+            // Each round leaves its data and its table; the other data is gone.
+            assert_eq!(dir.len(), (1 << 16) + 2 * (round as usize + 1));
+            costs.push(REACHED.with(Cell::get));
+        }
+        assert_eq!(costs[0], 1 + (1 << 16), "the first walk sees the table");
+        assert!(costs[1..].iter().all(|cost| *cost == 1 + 16), "{costs:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! What several test files share: a generator with fixed seeds, random values, and a reference hasher that was
 //! written from section 3 of the capability machine alone and knows nothing of the crate's trees.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "a module of every test file, each of which uses a part")]
 
 use std::collections::BTreeMap;
 
