@@ -212,6 +212,34 @@ pub(crate) fn optional<K: Kind>(slot: Option<Slot<K>>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::{Operation, install};
+    use crate::{Data, GuestOp};
+    use std::vec::Vec;
+
+    #[test]
+    fn a_payload_is_exchanged_for_the_scratchpad_and_back() {
+        // Slot contents by name; the callee replaces what it gets.
+        let mut slots = Vec::from(["kept", "", "payload"]);
+        let mut at_call = "";
+        install(move |operation: Operation<'_>| {
+            let [a, b, ..] = operation.registers;
+            match operation.row() {
+                Some(GuestOp::MgmtCnodeSwap) => slots.swap(a as usize, b as usize),
+                Some(GuestOp::HostCall) => {
+                    at_call = slots[0];
+                    slots[0] = "answer";
+                }
+                Some(GuestOp::GasLeft) => {
+                    assert_eq!((at_call, &slots[..]), ("payload", &["kept", "", "answer"][..]));
+                }
+                other => unreachable!("{other:?}"),
+            }
+            [7, 0, 0]
+        });
+        let payload: Slot<Data> = Slot::root(2);
+        assert_eq!(Slot::<Instance>::root(1).call_with(3, [0; 4], payload), Ok(7));
+        let _ = crate::gas_left();
+    }
 
     #[test]
     fn status_and_value_become_a_result() {

@@ -8,14 +8,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Compiles one program of the guest workspace; the bytes of its ELF file.
-pub(crate) fn compile(root: &Path, toolchain: &Toolchain, program: &str) -> Result<Vec<u8>, Error> {
+/// Compiles one program of the guest workspace; the bytes of its ELF file. `locked` refuses to touch the lock
+/// file, which a new program otherwise enters.
+pub(crate) fn compile(
+    root: &Path,
+    toolchain: &Toolchain,
+    program: &str,
+    locked: bool,
+) -> Result<Vec<u8>, Error> {
     let workspace = root.join("guests");
     let output = root.join("target/guests");
     let mut cargo = Command::new("cargo");
     cargo
         .current_dir(&workspace)
-        .args(["rustc", "--quiet", "--locked", "--release", "--lib", "--manifest-path"])
+        .args(["rustc", "--quiet"])
+        .args(locked.then_some("--locked"))
+        .args(["--release", "--lib", "--manifest-path"])
         .arg(workspace.join("programs").join(program).join("Cargo.toml"))
         // The target knows executables only; a program has exports in place of a `main`.
         .args(["--crate-type", "bin"])
@@ -35,6 +43,11 @@ pub(crate) fn compile(root: &Path, toolchain: &Toolchain, program: &str) -> Resu
         .env_remove("RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("CARGO_TARGET_DIR");
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("CARGO_PROFILE_") {
+            cargo.env_remove(variable);
+        }
+    }
     wrapper::install(&mut cargo)?;
     run(&mut cargo, &format!("compiling {program}"))?;
     let elf = output.join("riscv64emac-unknown-none-polkavm/release").join(program);

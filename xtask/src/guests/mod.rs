@@ -43,7 +43,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode, Error> {
     let mut blobs = BTreeMap::new();
     for (position, program) in programs.iter().enumerate() {
         println!("[{}/{}] {program}", position + 1, programs.len());
-        let elf = compile::compile(root, &toolchain, program)?;
+        let elf = compile::compile(root, &toolchain, program, options.check)?;
         for set in InstructionSet::ALL {
             if set == InstructionSet::JamV1 || FOR_EVERY_SET.contains(&program.as_str()) {
                 let linked = link::link(program, set, &elf)?;

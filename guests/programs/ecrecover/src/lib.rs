@@ -66,6 +66,7 @@ mod tests {
 
     #[test]
     fn another_digest_has_another_signer() {
+        assert_eq!(recover(3, 7), 0x0a68_c908_b441_2bd2);
         assert_ne!(recover(1, 1), recover(1, 0));
         assert_eq!(signer(&DIGEST, &[0; 64], ODD), None);
     }

@@ -54,6 +54,7 @@ mod tests {
 
     #[test]
     fn the_checksum_shows_each_verdict() {
+        assert_eq!(verify(4, 0b10), 0x8bf3_1582_dd7b_9f56);
         assert_eq!(verify(3, 0b010), fold(fold(fold(0, 2), 1), 2));
     }
 }

@@ -45,6 +45,7 @@ mod tests {
     #[test]
     fn the_checksum_follows_from_the_text() {
         assert_eq!(json(0, 9), 9);
+        assert_eq!(json(10, 1), 0x9e0d_5df7_3352_c6f0);
         assert_eq!(json(2, 1), checksum(json(1, 1), &parse(TEXT).expect("the text is JSON")));
         assert_ne!(json(1, 1), json(1, 2));
         let sum = |text| checksum(0, &parse(text).expect("is JSON"));

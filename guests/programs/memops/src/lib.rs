@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(compare(1000, 5, 1), 5);
         assert_eq!(copy(0, 5, 1), 0);
         assert_ne!(copy(64, 1, 1), copy(64, 2, 1));
-        assert_eq!(copy(64, 1, 1), copy(64, 1, 1));
+        assert_eq!(copy(1001, 7, 3), 0xd840_abfa_a1a5_02b9);
     }
 
     #[test]

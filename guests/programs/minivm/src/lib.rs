@@ -164,6 +164,7 @@ mod tests {
         assert_eq!(run(&[i(Op::Copy, 0, 9)], [0; 8], 100), None);
         assert_eq!(run(&[[10, 0, 0]], [0; 8], 100), None);
         assert_eq!(run(&[], [0; 8], 100), None);
+        assert_eq!(random_programs(100, 1), 0x2de0_1f92_db80_c27d);
         assert_ne!(random_programs(100, 1), random_programs(100, 2));
     }
 }

@@ -79,6 +79,7 @@ mod tests {
         for (n, seed) in [(0, 1), (1, 1), (1000, 1), (1000, 2), (65_536, 3)] {
             assert_eq!(sort(n, seed), heapsort(n, seed));
         }
+        assert_eq!(sort(10_000, 1), 0x2624_8ec7_7baa_8a6e);
         assert_ne!(sort(1000, 1), sort(1000, 2));
     }
 }
