@@ -3,7 +3,7 @@
 //! Two audiences: [`CapError`] is for the host (a value is missing, an encoding is broken, an embedder
 //! asked for something impossible); [`OpError`] says why an operation of a guest was refused, and becomes a
 //! trap of that guest with these words in `last_fault`. A function that can meet both returns
-//! [`OpFailure`]. Images have their own list, [`ImageError`](crate::image::ImageError).
+//! [`OpFailure`]. Images have their own list, [`ImageError`].
 
 use javm_abi::path::PathError;
 use javm_abi::path::SlotPath;

@@ -232,3 +232,6 @@ impl From<TypeCap> for Cap {
         Self::Type(ty)
     }
 }
+
+// Every nested call makes a few values; the rare parts of an instance live behind one pointer.
+const _: () = assert!(size_of::<Cap>() <= 128);

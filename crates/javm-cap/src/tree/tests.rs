@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::pages::PageTree;
 use super::slots::SlotTree;
 use super::*;
-use crate::hash::{PAGE_COST, meter};
+use crate::hash::{self, PAGE_COST, meter};
 use crate::name::CapHashOrRef;
 
 /// A small generator with a fixed seed: the same run every time.
