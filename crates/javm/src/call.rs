@@ -20,20 +20,23 @@ use javm_cap::{
 use javm_exec::{ExitReason, Instance};
 
 use crate::{
+    Entry,
     callstack::InstanceEntry,
     error::VmError,
     fault::{FaultDetail, FaultInfo, NotStarted},
     image_cache::LoadedImage,
     kernel_assist::{KernelAssist, KernelImage},
     layout::{self, LayoutFailure},
+    meter::{debit, paying_quota},
     vm::{CallResult, Flow, Vm},
+    yields::Raised,
 };
 
 /// Slot 0 of every table: the scratchpad.
 pub(crate) const SCRATCHPAD: SlotIdx = SlotIdx(0);
 
 /// Why a call did not start.
-enum StartFailure {
+pub(crate) enum StartFailure {
     /// The caller sees a code.
     Refused { image: CapHash, why: NotStarted },
     /// The invocation ends in a host error.
@@ -47,13 +50,14 @@ impl<E: Into<VmError>> From<E> for StartFailure {
 }
 
 /// Everything that a call is started with.
-struct Start {
-    name: CapHashOrRef,
-    instance: Arc<InstanceCap>,
-    endpoint: u64,
-    args: [u64; 4],
-    scratchpad: Option<CapHashOrRef>,
-    target: SlotPath,
+pub(crate) struct Start {
+    pub(crate) caller: Option<usize>,
+    pub(crate) name: CapHashOrRef,
+    pub(crate) instance: Arc<InstanceCap>,
+    pub(crate) endpoint: u64,
+    pub(crate) args: [u64; 4],
+    pub(crate) scratchpad: Option<CapHashOrRef>,
+    pub(crate) target: SlotPath,
 }
 
 impl<K: KernelAssist> Vm<K> {
@@ -77,9 +81,8 @@ impl<K: KernelAssist> Vm<K> {
         if KernelImage::from_hash(&instance.image_hash).is_some() {
             return Err(VmError::KernelAssisted { image: instance.image_hash });
         }
-        let target = SlotPath::root(0);
-        let endpoint = u64::from(endpoint);
-        match self.start(cache, Start { name, instance, endpoint, args, scratchpad, target }) {
+        let (target, endpoint) = (SlotPath::root(0), u64::from(endpoint));
+        match self.start(cache, Start { caller: None, name, instance, endpoint, args, scratchpad, target }) {
             Ok(entry) => {
                 self.stack.push(entry);
                 Ok(Flow::Continue)
@@ -96,41 +99,41 @@ impl<K: KernelAssist> Vm<K> {
         }
     }
 
-    /// `HOST_CALL` of the entry on top.
-    pub(crate) fn host_call(&mut self, cache: &mut CacheDirectory) -> Result<Flow, VmError> {
+    /// `HOST_CALL` of the instance that runs.
+    pub(crate) fn host_call(&mut self, cache: &mut CacheDirectory, index: usize) -> Result<Flow, VmError> {
         let number = u64::from(GuestOp::HostCall.number());
-        match self.prepare_call(cache) {
-            Ok(start) => {
-                let endpoint = start.endpoint;
-                match self.start(cache, start) {
-                    Ok(entry) => self.enter(cache, entry),
-                    Err(StartFailure::Refused { image, why }) => {
-                        let code = why.code();
-                        self.note_not_started(image, endpoint, why);
-                        self.return_to_caller(code.number(), status::FAULTED);
-                        Ok(Flow::Continue)
-                    }
-                    Err(StartFailure::Host(error)) => Err(error),
-                }
+        let start = match self.prepare_call(cache, index) {
+            Ok(start) => start,
+            Err(OpFailure::Refused(error)) => return self.refuse(cache, index, number, error),
+            Err(OpFailure::Host(error)) => return Err(error.into()),
+        };
+        if let Some(image) = KernelImage::from_hash(&start.instance.image_hash) {
+            return self.native_call(cache, index, image, &start);
+        }
+        let endpoint = start.endpoint;
+        match self.start(cache, start) {
+            Ok(entry) => self.enter(cache, index, entry),
+            Err(StartFailure::Refused { image, why }) => {
+                self.not_started(index, image, endpoint, why);
+                Ok(Flow::Continue)
             }
-            Err(OpFailure::Refused(error)) => {
-                self.fault(cache, ExitReason::Trap, FaultDetail::Refused { number, error })
-            }
-            Err(OpFailure::Host(error)) => Err(error.into()),
+            Err(StartFailure::Host(error)) => Err(error),
         }
     }
 
+    /// Tells the caller that its call was refused; neither slot has changed.
+    pub(crate) fn not_started(&mut self, index: usize, image: CapHash, endpoint: u64, why: NotStarted) {
+        let code = why.code();
+        self.note_not_started(image, endpoint, why);
+        self.return_to(index, code.number(), status::FAULTED);
+    }
+
     /// Reads what a `HOST_CALL` asks for; changes nothing.
-    fn prepare_call(&mut self, cache: &mut CacheDirectory) -> Result<Start, OpFailure> {
-        let Some(caller) = self.stack.top() else { unreachable!("a guest asked") };
+    fn prepare_call(&self, cache: &CacheDirectory, index: usize) -> Result<Start, OpFailure> {
+        let caller = self.stack.at(index);
         let regs = caller.regs();
         let target = decode_path(regs[A0])?;
-        if target.root_slot() == 0 {
-            return Err(OpError::NotAvailable {
-                reason: "slot 0 travels with the call: no callee can sit in it",
-            }
-            .into());
-        }
+        check_callee_slot(target)?;
         let name = path::read_source(cache, &caller.table, target)?;
         let cap = cache.fetch(name)?;
         let Cap::Instance(instance) = &*cap else {
@@ -142,6 +145,7 @@ impl<K: KernelAssist> Vm<K> {
             return Err(OpError::NotIdle { path: target }.into());
         }
         Ok(Start {
+            caller: Some(index),
             name,
             instance: Arc::new(instance.clone()),
             endpoint: regs[A1],
@@ -152,15 +156,16 @@ impl<K: KernelAssist> Vm<K> {
     }
 
     /// Makes the entry of a call; changes no table and no stack.
-    fn start(&mut self, cache: &mut CacheDirectory, start: Start) -> Result<InstanceEntry, StartFailure> {
-        let Start { name, instance, endpoint, args, scratchpad, target } = start;
+    pub(crate) fn start(
+        &mut self,
+        cache: &mut CacheDirectory,
+        start: Start,
+    ) -> Result<InstanceEntry, StartFailure> {
+        let Start { caller, name, instance, endpoint, args, scratchpad, target } = start;
         let image_hash = instance.image_hash;
         let refuse = |why| StartFailure::Refused { image: image_hash, why };
         if self.stack.len() >= self.max_depth {
             return Err(refuse(NotStarted::Depth { limit: self.max_depth }));
-        }
-        if KernelImage::from_hash(&image_hash).is_some() {
-            return Err(refuse(NotStarted::Kernel { reason: "this resource has no such endpoint" }));
         }
         let image = self.image_cache.load(cache, image_hash)?;
         let found = u8::try_from(endpoint).ok().and_then(|n| Some((n, image.cap.endpoint(n)?)));
@@ -178,11 +183,10 @@ impl<K: KernelAssist> Vm<K> {
         install_pinned(&mut table, &image)?;
         table.set(SCRATCHPAD, scratchpad)?;
         let mut machine = Instance::new(&image.module);
-        let laid_out = match layout::lay_out(cache, &image, &table, &instance, &mut machine.memory) {
+        let laid_out = match layout::lay_out(cache, &image, &table, &instance, &[], &mut machine.memory) {
             Ok(laid_out) => laid_out,
             Err(failure) => {
-                let engine = self.image_cache.engine();
-                engine.recycle(machine.memory);
+                self.image_cache.engine().recycle(machine.memory);
                 return Err(match failure {
                     LayoutFailure::Refused(why) => refuse(why),
                     LayoutFailure::Host(error) => error.into(),
@@ -191,9 +195,10 @@ impl<K: KernelAssist> Vm<K> {
         };
         machine.regs.pc = def.entry_pc;
         machine.regs.gpr = entry_registers(&def.initial_regs, &instance, args);
-        Ok(InstanceEntry {
+        let mut entry = InstanceEntry {
+            caller,
             lineage: instance.image_hash_chain,
-            before: instance,
+            base: instance,
             name,
             target,
             endpoint: number,
@@ -201,13 +206,39 @@ impl<K: KernelAssist> Vm<K> {
             image,
             machine: Some(Box::new(machine)),
             laid_out,
+            paged: Vec::new(),
             owner: cache.new_owner(),
-        })
+            gas_payer: None,
+            quota_payer: None,
+            pauses: Vec::new(),
+            emits: Vec::new(),
+            marker: None,
+            yielded: None,
+            awaiting: None,
+        };
+        (entry.gas_payer, entry.quota_payer) = self.payers(&entry, self.stack.len());
+        Ok(entry)
+    }
+
+    /// Who pays for an entry that is, or will be, at `index`: for gas, and for storage.
+    pub(crate) fn payers(&self, entry: &InstanceEntry, index: usize) -> (Option<usize>, Option<usize>) {
+        let image = entry.image.image();
+        let caller = entry.caller.map(|caller| self.stack.at(caller));
+        let inherited = |of: fn(&InstanceEntry) -> Option<usize>| caller.and_then(of);
+        (
+            if image.gas_slots.is_empty() { inherited(|c| c.gas_payer) } else { Some(index) },
+            if image.quota_slots.is_empty() { inherited(|c| c.quota_payer) } else { Some(index) },
+        )
     }
 
     /// Puts a started call on the stack: the callee leaves the caller's slot, and slot 0 goes with it.
-    fn enter(&mut self, cache: &mut CacheDirectory, entry: InstanceEntry) -> Result<Flow, VmError> {
-        let Some(caller) = self.stack.top() else { unreachable!("a guest asked") };
+    fn enter(
+        &mut self,
+        cache: &mut CacheDirectory,
+        index: usize,
+        entry: InstanceEntry,
+    ) -> Result<Flow, VmError> {
+        let caller = self.stack.at_mut(index);
         caller.table.set(SCRATCHPAD, None)?;
         write_slot(cache, caller, entry.target, None)?;
         // The callee's value may name what the caller owns.
@@ -216,26 +247,41 @@ impl<K: KernelAssist> Vm<K> {
         Ok(Flow::Continue)
     }
 
-    /// The entry on top halts: its dirty pages become values, and its new value goes to the caller.
-    pub(crate) fn halt(&mut self, cache: &mut CacheDirectory) -> Result<Flow, VmError> {
-        let Some(entry) = self.stack.top() else { unreachable!("a guest halted") };
+    /// The instance that runs halts: its dirty pages become values, and its new value goes to the caller.
+    pub(crate) fn halt(&mut self, cache: &mut CacheDirectory, index: usize) -> Result<Flow, VmError> {
+        // What it left paused becomes a value first: it sits in the table that is about to be stored.
+        self.freeze(cache, index + 1)?;
+        let entry = self.stack.at(index);
         let dirty = layout::dirty(cache, entry)?;
-        // The price is that of REPLY, however the instance halts; the machine stays where it is when it
-        // cannot be paid, so that resuming halts again.
-        if !self.pool.charge(GuestOp::Reply.price().of(layout::dirty_pages(&dirty))) {
+        let pages = layout::dirty_pages(&dirty);
+        // The machine stays where it is when something cannot be paid, so that resuming halts again.
+        let meters = self.meters(cache, index)?;
+        let quotas = self.quotas(cache, index)?;
+        let bytes = pages.saturating_mul(javm_exec::PAGE_SIZE as u64);
+        let quota = match paying_quota(&self.kernel_assist, quotas.as_deref(), bytes) {
+            Ok(quota) => quota,
+            Err(quota) => return self.raise(cache, index, Raised::Storage(quota)),
+        };
+        // The price is that of REPLY, however the instance halts.
+        if !self.charge(&meters, GuestOp::Reply.price().of(pages)) {
             let number = u64::from(GuestOp::Reply.number());
-            return self.fault(cache, ExitReason::OutOfGas, FaultDetail::Price { number });
+            return self.raise(cache, index, Raised::OutOfGas(FaultDetail::Price { number }));
         }
-        let Some(mut entry) = self.stack.pop() else { unreachable!("it was on top") };
+        debit(&mut self.kernel_assist, quota, bytes);
+        let Some(Entry::Instance(mut entry)) = self.stack.pop() else {
+            unreachable!("freezing left it on top")
+        };
         let value = entry.regs()[A0];
-        let mut instance = InstanceCap::new(entry.lineage, entry.image.hash, entry.before.root_cnode);
-        instance.set_memory(entry.before.memory().clone());
+        let mut instance = InstanceCap::new(entry.lineage, entry.image.hash, entry.base.root_cnode);
+        instance.set_memory(entry.base.memory().clone());
         layout::commit(cache, &mut entry, &mut instance, &dirty)?;
         self.recycle(&mut entry);
         let slot0 = entry.table.take(SCRATCHPAD)?;
         instance.root_cnode = CapHashOrRef::Ref(cache.insert_working(Cap::CNode(entry.table)));
         let name = CapHashOrRef::Ref(cache.insert_working(Cap::Instance(instance)));
-        if self.stack.is_empty() {
+        let emits = std::mem::take(&mut entry.emits);
+        let Some(caller) = entry.caller else {
+            self.commit_emits(cache, emits)?;
             let post_instance_hash = cache.settle(name)?;
             return Ok(Flow::Ended(CallResult::Halt {
                 return_value: value,
@@ -243,54 +289,61 @@ impl<K: KernelAssist> Vm<K> {
                 reflected_slot0: slot0,
                 gas_used: 0,
             }));
-        }
-        self.leave(cache, entry.target, name, slot0, value, status::OK)
+        };
+        self.stack.at_mut(caller).emits.extend(emits);
+        self.leave(cache, caller, entry.target, name, slot0, value, status::OK)
     }
 
-    /// The entry on top faults: its caller's slot gets back what it held.
+    /// The instance that runs faults: its caller's slot gets back what it held.
     pub(crate) fn fault(
         &mut self,
         cache: &mut CacheDirectory,
+        index: usize,
         reason: ExitReason,
         detail: FaultDetail,
     ) -> Result<Flow, VmError> {
-        let depth = self.stack.len().saturating_sub(1);
-        let Some(mut entry) = self.stack.pop() else { unreachable!("a guest faulted") };
-        let info = describe(&entry, depth, reason, detail);
+        // What it left paused goes with it.
+        self.unwind(index + 1);
+        let Some(Entry::Instance(mut entry)) = self.stack.pop() else {
+            unreachable!("unwinding left it on top")
+        };
+        let reason = if detail.is_storage() { ExitReason::Trap } else { reason };
+        let info = describe(&entry, index, reason, detail);
         let code = info.code();
         self.last_fault = Some(info);
         self.recycle(&mut entry);
         let slot0 = entry.table.get(SCRATCHPAD);
-        if self.stack.is_empty() {
+        let Some(caller) = entry.caller else {
             return Ok(Flow::Ended(CallResult::Faulted { reason, reflected_slot0: slot0, gas_used: 0 }));
-        }
-        self.leave(cache, entry.target, entry.name, slot0, code.number(), status::FAULTED)
+        };
+        self.leave(cache, caller, entry.target, entry.name, slot0, code.number(), status::FAULTED)
     }
 
-    /// Hands the end of a call to the caller, which is on top now.
-    fn leave(
+    /// Hands the end of a call to its caller.
+    #[expect(clippy::too_many_arguments, reason = "the seven things that the end of a call consists of")]
+    pub(crate) fn leave(
         &mut self,
         cache: &mut CacheDirectory,
+        caller: usize,
         target: SlotPath,
         name: CapHashOrRef,
         slot0: Option<CapHashOrRef>,
         value: u64,
         status: u64,
     ) -> Result<Flow, VmError> {
-        let Some(caller) = self.stack.top() else { unreachable!("somebody called") };
-        caller.table.set(SCRATCHPAD, slot0)?;
-        write_slot(cache, caller, target, Some(name))?;
-        self.return_to_caller(value, status);
+        let entry = self.stack.at_mut(caller);
+        entry.table.set(SCRATCHPAD, slot0)?;
+        write_slot(cache, entry, target, Some(name))?;
+        self.return_to(caller, value, status);
         Ok(Flow::Continue)
     }
 
-    /// Sets φ7 and φ8 of the entry on top and moves it behind its operation.
-    fn return_to_caller(&mut self, value: u64, status: u64) {
-        if let Some(machine) = self.stack.top().and_then(|caller| caller.machine.as_deref_mut()) {
-            machine.regs.gpr[A0] = value;
-            machine.regs.gpr[A1] = status;
-            machine.skip_ecall();
-        }
+    /// Sets φ7 and φ8 of an entry and moves it behind its operation.
+    pub(crate) fn return_to(&mut self, index: usize, value: u64, status: u64) {
+        let machine = self.stack.at_mut(index).machine();
+        machine.regs.gpr[A0] = value;
+        machine.regs.gpr[A1] = status;
+        machine.skip_ecall();
     }
 
     /// Gives the memory of an entry that is gone back to the engine.
@@ -315,21 +368,24 @@ impl<K: KernelAssist> Vm<K> {
     }
 }
 
-impl InstanceEntry {
-    /// The registers; zeros while the engine has the machine.
-    pub(crate) fn regs(&self) -> [u64; NUM_REGS] {
-        self.machine.as_deref().map_or([0; NUM_REGS], |machine| machine.regs.gpr)
-    }
-}
-
 /// Decodes an operand that holds a slot path.
 pub(crate) fn decode_path(raw: u64) -> Result<SlotPath, OpError> {
-    SlotPath::decode(raw).map_err(|reason| OpError::BadPath { raw, reason })
+    path::decode_path(raw)
+}
+
+/// A callee cannot sit in slot 0, nor below it.
+pub(crate) const fn check_callee_slot(target: SlotPath) -> Result<(), OpError> {
+    if target.root_slot() == 0 {
+        return Err(OpError::NotAvailable {
+            reason: "slot 0 travels with the call: no callee can sit there",
+        });
+    }
+    Ok(())
 }
 
 /// Writes a slot of a waiting caller: the path was walked when the call was made, and nobody else has
 /// touched the table.
-fn write_slot(
+pub(crate) fn write_slot(
     cache: &mut CacheDirectory,
     caller: &mut InstanceEntry,
     target: SlotPath,
@@ -343,17 +399,17 @@ fn write_slot(
 }
 
 /// The table of an instance, as a private copy.
-fn root_table(cache: &mut CacheDirectory, instance: &InstanceCap) -> Result<CNodeCap, VmError> {
+pub(crate) fn root_table(cache: &CacheDirectory, instance: &InstanceCap) -> Result<CNodeCap, VmError> {
     let cap = cache.fetch(instance.root_cnode)?;
     match &*cap {
         Cap::CNode(table) if table.size_log() == ROOT_SIZE_LOG => Ok(table.clone()),
         Cap::CNode(table) => Err(VmError::RootSize { size_log: table.size_log() }),
-        _ => Err(VmError::RootSize { size_log: 0 }),
+        other => Err(VmError::RootKind { found: other.kind() }),
     }
 }
 
 /// Pinned slots are part of the program: whatever a publisher left there, the program sees its own.
-fn install_pinned(table: &mut CNodeCap, image: &LoadedImage) -> Result<(), VmError> {
+pub(crate) fn install_pinned(table: &mut CNodeCap, image: &LoadedImage) -> Result<(), VmError> {
     for (slot, hash) in &image.image().pinned_slots {
         let pinned = Some(CapHashOrRef::Hash(*hash));
         if table.get(*slot) != pinned {

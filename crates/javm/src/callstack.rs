@@ -2,8 +2,15 @@
 //!
 //! An [`InstanceEntry`] is a call: an instance between its start and its end, with its table of slots as a
 //! private copy (copying is O(1); tables are persistent), its machine, and what must be known to undo it.
-//! Exactly the top entry runs. The stack is data: a call pushes, an end pops, and the host's own stack does
-//! not grow.
+//! A [`ReferenceEntry`] is a yield that was routed to an earlier entry, its *referent*, which runs in its
+//! place; everything between the two waits. Exactly the top runs: the top entry itself, or its referent.
+//!
+//! Invariants:
+//! * `caller` of an entry is the index of an instance entry below it; only the outermost has none;
+//! * an entry has as many `pauses` as there are references to it on the stack, in the same order, and
+//!   while it runs with any the top is the newest of those references.
+//!
+//! The stack is data: a call pushes, an end pops, and the host's own stack does not grow.
 
 use std::sync::Arc;
 
@@ -29,40 +36,90 @@ pub struct CallStack {
 pub enum Entry {
     /// A call.
     Instance(Box<InstanceEntry>),
-    /// A yield that was routed to an earlier entry, which runs in its place.
+    /// A yield that was routed to an earlier entry.
     Reference(ReferenceEntry),
 }
 
-/// A yield routed to an earlier entry.
+/// A yield that was routed to an earlier entry, which runs in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReferenceEntry {
     /// Index of the entry that handles the yield.
     pub referent: usize,
+    /// What was yielded.
+    pub(crate) kind: PauseKind,
+}
+
+/// Who paused a call, and so what resuming it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PauseKind {
+    /// The guest, by `HOST_YIELD`.
+    Yield,
+    /// The kernel: a price could not be paid.
+    OutOfGas,
+    /// The kernel: storage could not be paid.
+    Storage,
+    /// The kernel: this page was not accessible.
+    PageFault(u32),
+}
+
+/// A call of an entry that is paused: it sits on the stack above the entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    /// The slot that the callee left.
+    pub(crate) target: SlotPath,
+    /// Index of the callee's entry.
+    pub(crate) base: usize,
+}
+
+/// An event that waits for its instance to halt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PendingEmit {
+    pub(crate) payload: CapHashOrRef,
+    pub(crate) on_failure: Option<CapHashOrRef>,
+    pub(crate) lineage: CapHash,
 }
 
 /// A call: a running or waiting instance.
 #[derive(Debug)]
 pub struct InstanceEntry {
-    /// The instance as it was before the call: its lineage, image and memory, and what a fault returns to.
-    pub(crate) before: Arc<InstanceCap>,
-    /// The name that the caller's slot had for it.
+    /// Index of the entry that called it.
+    pub(crate) caller: Option<usize>,
+    /// The name that the caller's slot had for it: what a fault returns to.
     pub(crate) name: CapHashOrRef,
     /// Where it sits in the caller's table; meaningless for the outermost.
     pub(crate) target: SlotPath,
     /// The endpoint it was entered by.
     pub(crate) endpoint: u8,
+    /// Anonymous memory and saved registers as last committed.
+    pub(crate) base: Arc<InstanceCap>,
     /// Its table of slots, as it stands.
     pub(crate) table: CNodeCap,
     /// The current image.
     pub(crate) image: Arc<LoadedImage>,
     /// Lineage.
     pub(crate) lineage: CapHash,
-    /// Registers, memory; gas only while it runs. `None` only while the engine has it.
+    /// Registers and memory; gas only while it runs. `None` only while the engine has it.
     pub(crate) machine: Option<Box<Instance>>,
     /// For each mapping of the image: what was laid out.
     pub(crate) laid_out: Vec<LaidOut>,
+    /// Pages that a pager gave it, in the order given.
+    pub(crate) paged: Vec<u32>,
     /// What it may change in place.
     pub(crate) owner: Owner,
+    /// Index of the entry whose gas slots pay for it; `None`: the root pool.
+    pub(crate) gas_payer: Option<usize>,
+    /// Index of the entry whose quota slots pay for it; `None`: storage is free.
+    pub(crate) quota_payer: Option<usize>,
+    /// Its calls that are paused, oldest first.
+    pub(crate) pauses: Vec<Pause>,
+    /// Events that it, and callees that halted, appended.
+    pub(crate) emits: Vec<PendingEmit>,
+    /// The marker of its last yield.
+    pub(crate) marker: Option<CapHash>,
+    /// While it is being frozen: how it was paused, if it is the yielder.
+    pub(crate) yielded: Option<PauseKind>,
+    /// While it is being frozen: where the callee sits that it waits for.
+    pub(crate) awaiting: Option<SlotPath>,
 }
 
 /// What a mapping was laid out from.
@@ -70,6 +127,8 @@ pub struct InstanceEntry {
 pub(crate) struct LaidOut {
     /// The slot's name at that time.
     pub(crate) name: Option<CapHashOrRef>,
+    /// The slot has changed since, in a life before a pause: whatever it holds now, it stands.
+    pub(crate) stale: bool,
 }
 
 impl CallStack {
@@ -95,19 +154,44 @@ impl CallStack {
         self.entries.push(Entry::Instance(Box::new(entry)));
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Box<InstanceEntry>> {
-        loop {
-            if let Entry::Instance(entry) = self.entries.pop()? {
-                return Some(entry);
-            }
+    pub(crate) fn push_reference(&mut self, reference: ReferenceEntry) {
+        self.entries.push(Entry::Reference(reference));
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Entry> {
+        self.entries.pop()
+    }
+
+    /// Index of the instance that runs.
+    pub(crate) fn running(&self) -> Option<usize> {
+        match self.entries.last()? {
+            Entry::Instance(_) => Some(self.entries.len() - 1),
+            Entry::Reference(reference) => Some(reference.referent),
         }
     }
 
-    pub(crate) fn top(&mut self) -> Option<&mut InstanceEntry> {
-        self.entries.iter_mut().rev().find_map(|entry| match entry {
-            Entry::Instance(entry) => Some(&mut **entry),
-            Entry::Reference(_) => None,
-        })
+    /// The reference on top, if the top is one.
+    pub(crate) fn top_reference(&self) -> Option<ReferenceEntry> {
+        match self.entries.last()? {
+            Entry::Instance(_) => None,
+            Entry::Reference(reference) => Some(*reference),
+        }
+    }
+
+    /// The instance entry at an index that is known to be one.
+    pub(crate) fn at(&self, index: usize) -> &InstanceEntry {
+        match &self.entries[index] {
+            Entry::Instance(entry) => entry,
+            Entry::Reference(_) => unreachable!("links lead to instance entries only"),
+        }
+    }
+
+    /// The instance entry at an index that is known to be one.
+    pub(crate) fn at_mut(&mut self, index: usize) -> &mut InstanceEntry {
+        match &mut self.entries[index] {
+            Entry::Instance(entry) => entry,
+            Entry::Reference(_) => unreachable!("links lead to instance entries only"),
+        }
     }
 
     /// Every value that the entries hold: what must outlive a collection.
@@ -116,9 +200,10 @@ impl CallStack {
         for entry in &self.entries {
             let Entry::Instance(entry) = entry else { continue };
             roots.push(entry.name);
-            roots.extend(entry.before.children());
+            roots.push(CapHashOrRef::Hash(entry.image.hash));
             roots.extend(entry.table.iter().map(|(_, name)| name));
             roots.extend(entry.laid_out.iter().filter_map(|m| m.name));
+            roots.extend(entry.emits.iter().flat_map(|e| [Some(e.payload), e.on_failure]).flatten());
         }
         roots
     }
@@ -137,7 +222,7 @@ impl InstanceEntry {
         self.lineage
     }
 
-    /// The endpoint that the call entered.
+    /// The endpoint that the call entered; 0 for a call that was resumed from a value.
     #[must_use]
     pub const fn endpoint(&self) -> u8 {
         self.endpoint
@@ -147,5 +232,23 @@ impl InstanceEntry {
     #[must_use]
     pub const fn table(&self) -> &CNodeCap {
         &self.table
+    }
+
+    /// The machine, which only the engine's run takes away.
+    pub(crate) fn machine(&mut self) -> &mut Instance {
+        match self.machine.as_deref_mut() {
+            Some(machine) => machine,
+            None => unreachable!("the loop gives the machine back before anything looks at it"),
+        }
+    }
+
+    /// The registers; zeros while the engine has the machine.
+    pub(crate) fn regs(&self) -> [u64; javm_abi::reg::NUM_REGS] {
+        self.machine.as_deref().map_or([0; _], |machine| machine.regs.gpr)
+    }
+
+    /// Whether writing, moving or dropping what `path` names would disturb a paused call.
+    pub(crate) fn paused_target(&self, path: SlotPath) -> Option<SlotPath> {
+        self.pauses.iter().map(|pause| pause.target).find(|target| path.is_prefix_of(target))
     }
 }

@@ -4,6 +4,8 @@
 
 use javm_cap::{CapError, CapHash, Kind};
 
+use crate::fault::NotStarted;
+
 /// Why a call could not be made or finished. The stack is empty afterwards, and no value was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -35,4 +37,22 @@ pub enum VmError {
         /// The size that was found, as a power of two.
         size_log: u8,
     },
+    /// The root cnode of an instance must be a cnode.
+    #[error("the root cnode of an instance is a {found}")]
+    RootKind {
+        /// What it is.
+        found: Kind,
+    },
+    /// There is no paused call to go on with, to drop or to take off.
+    #[error("no call is paused")]
+    NotPaused,
+    /// A paused value that no machine can have made.
+    #[error("the paused value cannot be restored: {why}")]
+    Malformed {
+        /// What is wrong with it.
+        why: NotStarted,
+    },
+    /// A paused instance has more pending events than a value can hold.
+    #[error("too many events are pending")]
+    TooManyEvents,
 }

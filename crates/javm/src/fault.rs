@@ -23,8 +23,25 @@ pub enum FaultDetail {
         /// The operation's number.
         number: u64,
     },
+    /// Nobody catches the marker that the guest yielded.
+    UnhandledMarker {
+        /// The marker.
+        marker: CapHash,
+    },
+    /// Storage could not be paid, and nobody catches that.
+    StorageExhausted {
+        /// The quota that could not pay.
+        quota: u64,
+    },
     /// The call could not be started.
     NotStarted(NotStarted),
+}
+
+impl FaultDetail {
+    /// Whether storage ran out.
+    pub(crate) const fn is_storage(&self) -> bool {
+        matches!(self, Self::StorageExhausted { .. })
+    }
 }
 
 /// Why a call was refused before its first instruction.
@@ -109,6 +126,8 @@ impl FaultInfo {
     pub const fn code(&self) -> FaultCode {
         match (&self.detail, self.reason) {
             (FaultDetail::NotStarted(why), _) => why.code(),
+            (FaultDetail::UnhandledMarker { .. }, _) => FaultCode::UnhandledMarker,
+            (FaultDetail::StorageExhausted { .. }, _) => FaultCode::StorageExhausted,
             (_, ExitReason::OutOfGas) => FaultCode::OutOfGas,
             (_, ExitReason::PageFault(_)) => FaultCode::PageFault,
             (_, ExitReason::Panic) => FaultCode::Panic,
@@ -139,6 +158,12 @@ impl core::fmt::Display for FaultInfo {
                 write!(f, "{} refused: {error}", OpName(*number))?;
             }
             FaultDetail::Price { number } => write!(f, "out of gas: cannot pay for {}", OpName(*number))?,
+            FaultDetail::UnhandledMarker { marker } => {
+                write!(f, "nobody catches the marker {}", Hex(marker))?
+            }
+            FaultDetail::StorageExhausted { quota } => {
+                write!(f, "storage exhausted: quota {quota} cannot pay, and nobody catches that")?;
+            }
             FaultDetail::NotStarted(why) => return write!(f, "call not started: {why}"),
         }
         write!(f, " at offset {}", self.regs.pc)?;

@@ -11,10 +11,13 @@ use std::sync::Arc;
 
 use javm_abi::SlotPath;
 use javm_abi::reg::PAGE_SIZE;
+use javm_cap::tree::pages::PageTree;
 use javm_cap::{
-    CacheDirectory, Cap, CapError, CapHashOrRef, DataCap, InstanceCap, OpFailure, image::MappingSource, path,
+    CacheDirectory, Cap, CapError, CapHashOrRef, DataCap, EPHEMERAL_DEPTH, InstanceCap, OpFailure,
+    image::{MappingSource, MemoryMapping},
+    path,
 };
-use javm_exec::{Access, Memory, PageSource};
+use javm_exec::{Access, MapError, Memory, PageSource};
 
 use crate::{
     callstack::{InstanceEntry, LaidOut},
@@ -23,7 +26,7 @@ use crate::{
 };
 
 /// Pages of a Data.
-struct DataPages(Arc<Cap>);
+pub(crate) struct DataPages(pub(crate) Arc<Cap>);
 
 impl PageSource for DataPages {
     fn page(&self, index: u32) -> Option<&[u8]> {
@@ -75,12 +78,14 @@ fn slot(
     }
 }
 
-/// Maps what the image asks for into an empty memory.
+/// Maps what the image asks for into an empty memory. The mappings in `stale`, whose slots have changed since
+/// they were laid out, get no source: their pages are restored one by one.
 pub(crate) fn lay_out(
-    cache: &mut CacheDirectory,
+    cache: &CacheDirectory,
     image: &LoadedImage,
     table: &javm_cap::CNodeCap,
     instance: &Arc<InstanceCap>,
+    stale: &[u32],
     memory: &mut Memory,
 ) -> Result<Vec<LaidOut>, LayoutFailure> {
     let mappings = &image.image().memory_mappings;
@@ -90,7 +95,10 @@ pub(crate) fn lay_out(
         let mut name = None;
         let mut source: Option<(Arc<dyn PageSource>, u32)> = None;
         let mut access = Access::ReadWrite;
-        if let MappingSource::Slot(path) = m.source {
+        let stale = stale.contains(&(mapping as u32));
+        if let MappingSource::Slot(path) = m.source
+            && !stale
+        {
             name = slot(cache, table, path)?;
             if is_pinned(image, &path) {
                 access = Access::ReadOnly;
@@ -107,7 +115,7 @@ pub(crate) fn lay_out(
         memory
             .map(m.first_page() as u32, m.pages() as u32, access, source)
             .map_err(|_| refuse("it does not fit the address space"))?;
-        laid_out.push(LaidOut { name });
+        laid_out.push(LaidOut { name, stale });
     }
     let pages = instance.memory().page_count() as u32;
     if pages > 0 {
@@ -139,50 +147,74 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 /// The dirty pages of everything that persists, by mapping. A mapping whose slot has changed since it was
 /// laid out has none: the slot stands.
 pub(crate) fn dirty(cache: &CacheDirectory, entry: &InstanceEntry) -> Result<Vec<Dirty>, CapError> {
-    let InstanceEntry { image, table, before, laid_out, machine, .. } = entry;
-    let Some(memory) = machine.as_deref().map(|machine| &machine.memory) else { return Ok(Vec::new()) };
     let mut all = Vec::new();
-    for (n, (m, was)) in image.image().memory_mappings.iter().zip(laid_out).enumerate() {
-        let MappingSource::Slot(path) = m.source else { continue };
-        let written = memory.written(m.first_page() as u32, m.pages() as u32);
-        if written.is_empty() || is_pinned(image, &path) {
+    for (n, m) in entry.image.image().memory_mappings.iter().enumerate() {
+        let first = m.first_page() as u32;
+        let written = written(entry, first, m.pages() as u32);
+        if written.is_empty() || !persists(cache, entry, n)? {
             continue;
         }
-        let reachable = path::read_path(cache, table, path);
-        match reachable {
-            Ok(name) if name == was.name => {}
-            Ok(_) | Err(OpFailure::Refused(_)) => continue,
-            Err(OpFailure::Host(error)) => return Err(error),
-        }
-        let cap = was.name.map(|name| cache.fetch(name)).transpose()?;
-        let data = match cap.as_deref() {
-            Some(Cap::Data(data)) => Some(data),
-            _ => None,
-        };
-        let original = |index| data.and_then(|d| d.page(index)).unwrap_or_default();
-        push_changed(&mut all, Some(n), m.first_page() as u32, written, memory, original);
+        let source = source(cache, entry, n)?;
+        push_changed(&mut all, entry, Some(n), first, written, |index| page_of(source.as_deref(), index));
     }
-    let anonymous = before.memory();
-    let written = memory.written(0, anonymous.page_count() as u32);
+    let anonymous = entry.base.memory();
+    let written = written(entry, 0, anonymous.page_count() as u32);
     if !written.is_empty() {
         let original = |index| anonymous.pages().page(index).unwrap_or_default();
-        push_changed(&mut all, None, 0, written, memory, original);
+        push_changed(&mut all, entry, None, 0, written, original);
     }
     Ok(all)
 }
 
+/// The pages of a range that may have been written.
+fn written(entry: &InstanceEntry, first: u32, count: u32) -> Vec<u32> {
+    entry.machine.as_deref().map(|machine| machine.memory.written(first, count)).unwrap_or_default()
+}
+
+/// The bytes of a page as they stand.
+fn bytes(entry: &InstanceEntry, page: u32) -> &[u8] {
+    entry.machine.as_deref().and_then(|machine| machine.memory.page(page)).unwrap_or_default()
+}
+
+/// Whether the pages of mapping `n` go back to its slot at HALT.
+fn persists(cache: &CacheDirectory, entry: &InstanceEntry, n: usize) -> Result<bool, CapError> {
+    let (m, was) = (&entry.image.image().memory_mappings[n], &entry.laid_out[n]);
+    let MappingSource::Slot(path) = m.source else { return Ok(false) };
+    if was.stale || is_pinned(&entry.image, &path) || entry.paused_target(path).is_some() {
+        return Ok(false);
+    }
+    match path::read_path(cache, &entry.table, path) {
+        Ok(name) => Ok(name == was.name),
+        Err(OpFailure::Refused(_)) => Ok(false),
+        Err(OpFailure::Host(error)) => Err(error),
+    }
+}
+
+/// The Data that mapping `n` was laid out from.
+fn source(cache: &CacheDirectory, entry: &InstanceEntry, n: usize) -> Result<Option<Arc<Cap>>, CapError> {
+    entry.laid_out[n].name.map(|name| cache.fetch(name)).transpose()
+}
+
+/// A page of a Data, if there is one.
+fn page_of(source: Option<&Cap>, index: u64) -> &[u8] {
+    match source {
+        Some(Cap::Data(data)) => data.page(index).unwrap_or_default(),
+        _ => &[],
+    }
+}
+
 fn push_changed<'a>(
     all: &mut Vec<Dirty>,
+    entry: &InstanceEntry,
     mapping: Option<usize>,
     first: u32,
     written: Vec<u32>,
-    memory: &Memory,
     original: impl Fn(u64) -> &'a [u8],
 ) {
     let pages: Vec<(u64, u32)> = written
         .into_iter()
         .map(|page| (u64::from(page - first), page))
-        .filter(|(index, page)| !same(original(*index), memory.page(*page).unwrap_or_default()))
+        .filter(|(index, page)| !same(original(*index), bytes(entry, *page)))
         .collect();
     if !pages.is_empty() {
         all.push(Dirty { mapping, pages });
@@ -192,6 +224,102 @@ fn push_changed<'a>(
 /// How many pages are dirty.
 pub(crate) fn dirty_pages(dirty: &[Dirty]) -> u64 {
     dirty.iter().map(|d| d.pages.len() as u64).sum()
+}
+
+/// Memory of a paused instance, as what differs from laying its image out anew.
+pub(crate) struct Snapshot {
+    /// Pages with content, by page number.
+    pub(crate) pages: PageTree,
+    /// Pages that are zero now, though laying out would not make them so.
+    pub(crate) zeroed: Vec<u32>,
+    /// Mappings whose slot has changed since they were laid out.
+    pub(crate) stale: Vec<u32>,
+}
+
+/// What of an entry's memory must be kept while it is paused.
+pub(crate) fn snapshot(cache: &CacheDirectory, entry: &InstanceEntry) -> Result<Snapshot, CapError> {
+    let mut s =
+        Snapshot { pages: PageTree::with_depth(EPHEMERAL_DEPTH), zeroed: Vec::new(), stale: Vec::new() };
+    let image = entry.image.image();
+    for (n, m) in image.memory_mappings.iter().enumerate() {
+        let (first, count) = (m.first_page() as u32, m.pages() as u32);
+        let pinned = matches!(&m.source, MappingSource::Slot(path) if is_pinned(&entry.image, path));
+        let slot_sourced = matches!(m.source, MappingSource::Slot(_)) && !pinned;
+        let source = source(cache, entry, n)?;
+        if slot_sourced && !persists(cache, entry, n)? {
+            s.stale.push(n as u32);
+            if let Some(Cap::Data(data)) = source.as_deref() {
+                for (index, bytes) in data.pages() {
+                    s.pages.set_page(u64::from(first) + index, bytes);
+                }
+            }
+        }
+        for page in written(entry, first, count) {
+            let original = page_of(source.as_deref(), u64::from(page - first));
+            s.keep(page, original, bytes(entry, page));
+        }
+    }
+    let anonymous = entry.base.memory();
+    for page in written(entry, 0, anonymous.page_count() as u32) {
+        s.keep(page, anonymous.pages().page(u64::from(page)).unwrap_or_default(), bytes(entry, page));
+    }
+    for page in &entry.paged {
+        s.keep(*page, &[], bytes(entry, *page));
+    }
+    Ok(s)
+}
+
+impl Snapshot {
+    fn keep(&mut self, page: u32, original: &[u8], now: &[u8]) {
+        let zero = now.iter().all(|byte| *byte == 0);
+        if zero && !same(original, &[]) {
+            self.zeroed.push(page);
+        }
+        if zero || !same(original, now) {
+            self.pages.set_page(u64::from(page), if zero { &[] } else { now });
+        }
+    }
+}
+
+/// Puts back what [`snapshot`] kept into memory that was just laid out.
+pub(crate) fn restore(
+    memory: &mut Memory,
+    pages: &PageTree,
+    zeroed: &[u32],
+    paged: &[u32],
+) -> Result<(), MapError> {
+    for page in paged {
+        memory.map(*page, 1, Access::ReadWrite, None)?;
+    }
+    for page in zeroed {
+        memory.poke(address_of(*page), &[0; PAGE_SIZE])?;
+    }
+    for (page, bytes) in pages.pages() {
+        let mut whole = [0; PAGE_SIZE];
+        whole[..bytes.len()].copy_from_slice(bytes);
+        memory.poke(address_of(page as u32), &whole)?;
+    }
+    Ok(())
+}
+
+/// The first address of a page.
+const fn address_of(page: u32) -> u32 {
+    page.wrapping_mul(PAGE_SIZE as u32)
+}
+
+/// Carries the ephemeral pages that two images both map from one memory to another.
+pub(crate) fn carry_ephemeral(old: &InstanceEntry, image: &LoadedImage, memory: &mut Memory) {
+    let ephemeral = |m: &&MemoryMapping| m.source == MappingSource::Ephemeral;
+    for was in old.image.image().memory_mappings.iter().filter(ephemeral) {
+        for is in image.image().memory_mappings.iter().filter(ephemeral) {
+            let first = was.first_page().max(is.first_page());
+            let end = (was.first_page() + was.pages()).min(is.first_page() + is.pages());
+            for page in written(old, first as u32, end.saturating_sub(first) as u32) {
+                // Both map it, so the only way to fail does not arise.
+                let _ = memory.poke(address_of(page), bytes(old, page));
+            }
+        }
+    }
 }
 
 /// Puts dirty pages into new working values: Data into their slots, anonymous memory into `instance`.

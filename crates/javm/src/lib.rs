@@ -12,6 +12,9 @@
 //! | [`vm`] | [`Vm`], [`CallResult`]: the loop that runs the top of the stack |
 //! | [`callstack`] | [`CallStack`] and its entries: one running instance each |
 //! | `call`, `layout` | starting and ending a call; mappings in, dirty pages out |
+//! | `yields`, `pause` | yields and their handlers; pauses as values, suspending, restoring |
+//! | `meter`, `native` | who pays; kernel-assisted instances |
+//! | `upgrade` | going on in another image |
 //! | [`ecall`] | guest operations, a file per family |
 //! | [`image_cache`] | images decoded and compiled once per hash |
 //! | [`kernel_assist`] | the embedder's one seam |
@@ -19,7 +22,7 @@
 //! | [`publish`] | images and first instances from programs |
 //!
 //! Values and their hashing are in `javm-cap`, running code in `javm-exec`; this crate is where they meet.
-//! Source: capability machine, sections 4 to 7.
+//! Source: capability machine, sections 4 to 9.
 #![forbid(unsafe_code)]
 
 mod call;
@@ -30,8 +33,13 @@ pub mod fault;
 pub mod image_cache;
 pub mod kernel_assist;
 mod layout;
+mod meter;
+mod native;
+mod pause;
 pub mod publish;
+mod upgrade;
 pub mod vm;
+mod yields;
 
 pub use callstack::{CallStack, DEFAULT_MAX_DEPTH, Entry, InstanceEntry, ReferenceEntry};
 pub use ecall::{host_op, mgmt_op};
@@ -39,6 +47,6 @@ pub use error::VmError;
 pub use fault::{FaultDetail, FaultInfo};
 pub use image_cache::ImageCache;
 pub use javm_exec::ExitReason;
-pub use kernel_assist::{InProcessKernelAssist, KernelAssist, KernelImage, kernel_image_hash};
+pub use kernel_assist::{InProcessKernelAssist, KernelAssist, KernelImage, SaveResult, kernel_image_hash};
 pub use publish::{PublishError, first_instance, image_of, publish};
-pub use vm::{CallResult, Vm};
+pub use vm::{CallResult, Emit, Vm};

@@ -66,16 +66,25 @@ pub struct ImageParts {
     pub program: Program,
 }
 
-/// Renumbers imports that are given by name. An import by index has no symbol.
+/// Whether imports were numbered by the linker. It sorts names and counts from 0; a program that numbers its
+/// imports itself leaves holes or another order.
+fn numbered_by_name(program: &Program) -> bool {
+    let imports = program.imports();
+    imports.iter().zip(0..).all(|(import, n)| import.number == n)
+        && imports.windows(2).all(|pair| pair[0].symbol <= pair[1].symbol)
+}
+
+/// Renumbers imports that are given by name. An import by index keeps its number, whatever it is called.
 fn resolve_imports(program: &Program) -> Result<Program, PublishError> {
     let mut map = BTreeMap::new();
-    for import in program.imports() {
-        let name = import.symbol_lossy();
-        let op = GuestOp::from_name(&name).ok_or_else(|| PublishError::UnknownImport {
-            number: import.number,
-            name: name.clone().into_owned(),
-        })?;
-        map.insert(import.number, op.number());
+    if numbered_by_name(program) {
+        for import in program.imports() {
+            let name = import.symbol_lossy();
+            let Some(op) = GuestOp::from_name(&name) else {
+                return Err(PublishError::UnknownImport { number: import.number, name: name.into_owned() });
+            };
+            map.insert(import.number, op.number());
+        }
     }
     let mut program = program.clone();
     program.renumber_imports(&map)?;

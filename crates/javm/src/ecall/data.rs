@@ -7,6 +7,7 @@ use javm_cap::{Cap, CapHashOrRef, DataCap, Kind, OpError};
 use javm_exec::Access;
 
 use super::{Failure, Op};
+use crate::{kernel_assist::KernelAssist, meter};
 
 /// Bytes that are copied at a time: enough to make the loop cheap, little enough to need no allocation.
 const BUFFER: usize = 4096;
@@ -14,9 +15,9 @@ const BUFFER: usize = 4096;
 /// What the price counts as one chunk, in bytes.
 const CHUNK: u64 = 64;
 
-impl Op<'_> {
+impl<K: KernelAssist> Op<'_, K> {
     /// The Data at operand `n`.
-    fn data(&mut self, n: usize) -> Result<Arc<Cap>, Failure> {
+    pub(super) fn data(&mut self, n: usize) -> Result<Arc<Cap>, Failure> {
         let path = self.path(n)?;
         let name = self.full(path)?;
         let cap = self.cache.fetch(name)?;
@@ -27,7 +28,7 @@ impl Op<'_> {
     }
 
     /// Operands `n` (address) and `n + 1` (length) as a range that the guest may access so.
-    fn range(&self, n: usize, access: Access) -> Result<(u32, u32), Failure> {
+    pub(super) fn range(&self, n: usize, access: Access) -> Result<(u32, u32), Failure> {
         let (address, length) = (self.operand(n), self.operand(n + 1));
         let refused = OpError::UnmappedMemory { address, length };
         let (Ok(start), Ok(len)) = (u32::try_from(address), u32::try_from(length)) else {
@@ -67,15 +68,10 @@ impl Op<'_> {
         Ok(())
     }
 
-    /// `HOST_MINT_DATA_CAP`: dst = these bytes, trailing zeros stripped. Minting is free of quota.
+    /// `HOST_MINT_DATA_CAP`: dst = these bytes, trailing zeros stripped; a quota pays the stripped size.
     pub(super) fn mint_data(&mut self) -> Result<(), Failure> {
         let (address, len) = self.range(0, Access::ReadOnly)?;
         let dst = self.writable(3)?;
-        let quota = self.operand(2);
-        if quota != javm_abi::reg::NO_SLOT {
-            let reason = "storage quotas are not offered yet: pass 2^64 - 1";
-            return Err(OpError::NotAvailable { reason }.into());
-        }
         self.slot(dst)?;
         self.pay(u64::from(len).div_ceil(CHUNK))?;
         let mut data = DataCap::default();
@@ -87,6 +83,9 @@ impl Op<'_> {
             }
             data = data.with_pages([(page as u64, &*part)]);
         }
+        let size = data.content_len();
+        let quota = self.paying_quota(2, size)?;
+        meter::debit(self.assist, quota, size);
         let name = self.cache.insert_working(Cap::Data(data));
         self.put(dst, Some(CapHashOrRef::Ref(name)))
     }

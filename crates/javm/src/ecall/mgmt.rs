@@ -4,29 +4,24 @@ use javm_abi::reg::A0;
 use javm_cap::{Cap, CapHashOrRef, OpError, path};
 
 use super::{Failure, Op};
+use crate::kernel_assist::KernelAssist;
 
-impl Op<'_> {
+impl<K: KernelAssist> Op<'_, K> {
     /// `MGMT_COPY`: dst names the same value. A working value is settled first, so that both names are one.
     pub(super) fn copy(&mut self) -> Result<(), Failure> {
         let (src, dst) = (self.path(0)?, self.writable(1)?);
         let name = self.full(src)?;
         // The destination must be a slot before anything is hashed for it.
         self.slot(dst)?;
-        let hash = match name {
-            CapHashOrRef::Hash(hash) => hash,
-            CapHashOrRef::Ref(_) => {
-                let affordable = self.gas.remaining() / self.op.price().per_unit.max(1);
-                let blocks = self.cache.hash_cost(name, affordable.saturating_add(1));
-                self.pay(blocks)?;
-                self.cache.settle(name)?
-            }
-        };
+        let hash = self.settle(name)?;
         self.put(dst, Some(CapHashOrRef::Hash(hash)))
     }
 
     /// `MGMT_MOVE`: dst gets the value, src becomes empty.
     pub(super) fn mv(&mut self) -> Result<(), Failure> {
         let (src, dst) = (self.writable(0)?, self.writable(1)?);
+        self.touch(src);
+        self.touch(dst);
         Ok(path::move_path(self.cache, &mut self.entry.table, src, dst, self.entry.owner)?)
     }
 
@@ -40,6 +35,8 @@ impl Op<'_> {
     /// `MGMT_CNODE_SWAP`: exchanges two slots, of which either may be empty.
     pub(super) fn swap(&mut self) -> Result<(), Failure> {
         let (a, b) = (self.writable(0)?, self.writable(1)?);
+        self.touch(a);
+        self.touch(b);
         Ok(path::swap_paths(self.cache, &mut self.entry.table, a, b, self.entry.owner)?)
     }
 

@@ -5,25 +5,31 @@
 //! of [`Vm`](crate::Vm) does them when the machine has stopped.
 //!
 //! A refused operation costs its fixed price and changes nothing; one whose price cannot be paid costs
-//! nothing and changes nothing. Each family has a file: `mgmt` for slots, `data` for bytes.
+//! nothing and changes nothing. Each family has a file: `mgmt` for slots, `data` for bytes, `image` for images
+//! and new instances, `types` for lineages, `file` for files, `event` for events.
 //!
 //! Source: capability machine, section 7.
 
 mod data;
+mod event;
+mod file;
+mod image;
 mod mgmt;
+mod types;
 
 use javm_abi::{
     GuestOp, SlotPath,
     ops::{FIRST_USER_OP, USER_OP_PRICE},
     reg::{A0, A4},
 };
-use javm_cap::{CacheDirectory, CapError, CapHashOrRef, OpError, OpFailure, path};
+use javm_cap::{CacheDirectory, CapError, CapHash, CapHashOrRef, OpError, OpFailure, SlotIdx, path};
 use javm_exec::{EcallHandler, EcallKind, EcallResult, ExitReason, GasCounter, Mem, Regs};
 
 use crate::{
     call::decode_path,
     callstack::InstanceEntry,
-    kernel_assist::{KernelAssist, UserCall, UserCallResult},
+    kernel_assist::{KernelAssist, KernelImage, UserCall, UserCallResult},
+    meter,
 };
 
 /// Numbers of the operations on slots, by name.
@@ -46,18 +52,33 @@ pub mod host_op {
 pub(crate) enum Stop {
     /// An operation that changes who runs; its price is paid.
     Control(GuestOp),
+    /// The operation is done, but who pays for what comes next must be found out anew.
+    Again,
     /// The operation is refused.
     Refused { number: u64, error: OpError },
-    /// The operation's price cannot be paid.
-    Price { number: u64 },
+    /// The operation's price, `amount`, cannot be paid.
+    Price { number: u64, amount: u64 },
+    /// This quota cannot pay for what the operation stores.
+    Storage { quota: u64 },
     /// The invocation ends in a host error.
     Host(CapError),
+}
+
+/// The quotas that pay for the instance that runs.
+pub(crate) enum Quotas {
+    /// Storage is free.
+    Free,
+    /// Those in its own table, as it stands.
+    Own,
+    /// Those of an entry that waits.
+    Fixed(Vec<u64>),
 }
 
 /// How an operation fails.
 pub(crate) enum Failure {
     Refused(OpError),
-    OutOfGas,
+    OutOfGas { amount: u64 },
+    Storage { quota: u64 },
     Host(CapError),
 }
 
@@ -87,17 +108,37 @@ pub(crate) struct Handler<'a, K> {
     pub(crate) entry: &'a mut InstanceEntry,
     pub(crate) cache: &'a mut CacheDirectory,
     pub(crate) assist: &'a mut K,
+    pub(crate) quotas: &'a Quotas,
+    /// Gas of the paying meter that the engine was not given.
+    pub(crate) kept: u64,
     pub(crate) stop: &'a mut Option<Stop>,
 }
 
+/// What an operation comes to.
+enum Done {
+    /// The guest goes on.
+    Continue,
+    /// The operation changes who runs: the loop does it.
+    Control,
+    /// The guest goes on, but what pays has changed.
+    Again,
+}
+
 /// One operation under way: the handler's parts and the machine as it stands.
-pub(crate) struct Op<'a> {
+pub(crate) struct Op<'a, K> {
     entry: &'a mut InstanceEntry,
     cache: &'a mut CacheDirectory,
+    assist: &'a mut K,
+    quotas: &'a Quotas,
+    kept: u64,
     regs: &'a mut Regs,
     mem: &'a mut dyn Mem,
     gas: &'a mut GasCounter,
     op: GuestOp,
+    /// What the operation has paid so far.
+    paid: u64,
+    /// A slot was written that holds, or held, what pays.
+    payer_changed: bool,
 }
 
 impl<K: KernelAssist> EcallHandler for Handler<'_, K> {
@@ -113,20 +154,36 @@ impl<K: KernelAssist> EcallHandler for Handler<'_, K> {
             EcallKind::Ecall => regs.gpr[A4],
         };
         let result = match GuestOp::from_number(number) {
-            Some(op) => {
-                let (entry, cache) = (&mut *self.entry, &mut *self.cache);
-                Op { entry, cache, regs, mem, gas, op }.perform()
+            Some(op) => Op {
+                entry: &mut *self.entry,
+                cache: &mut *self.cache,
+                assist: &mut *self.assist,
+                quotas: self.quotas,
+                kept: self.kept,
+                regs,
+                mem,
+                gas,
+                op,
+                paid: 0,
+                payer_changed: false,
             }
+            .perform()
+            .map(|done| match done {
+                Done::Continue => None,
+                Done::Control => Some(Stop::Control(op)),
+                Done::Again => Some(Stop::Again),
+            }),
             None if number >= u64::from(FIRST_USER_OP) && number <= u64::from(u32::MAX) => {
-                self.user_call(number as u32, regs, mem, gas)
+                self.user_call(number as u32, regs, mem, gas).map(|()| None)
             }
             None => Err(OpError::UnknownOperation { number }.into()),
         };
         let (stop, reason) = match result {
             Ok(None) => return EcallResult::Continue,
-            Ok(Some(op)) => (Stop::Control(op), kind.exit()),
+            Ok(Some(stop)) => (stop, kind.exit()),
             Err(Failure::Refused(error)) => (Stop::Refused { number, error }, ExitReason::Trap),
-            Err(Failure::OutOfGas) => (Stop::Price { number }, ExitReason::OutOfGas),
+            Err(Failure::OutOfGas { amount }) => (Stop::Price { number, amount }, ExitReason::OutOfGas),
+            Err(Failure::Storage { quota }) => (Stop::Storage { quota }, ExitReason::OutOfGas),
             Err(Failure::Host(error)) => (Stop::Host(error), ExitReason::Trap),
         };
         *self.stop = Some(stop);
@@ -141,72 +198,130 @@ impl<K: KernelAssist> Handler<'_, K> {
         regs: &mut Regs,
         mem: &mut dyn Mem,
         gas: &mut GasCounter,
-    ) -> Result<Option<GuestOp>, Failure> {
+    ) -> Result<(), Failure> {
         let before = *gas;
         if !gas.charge(USER_OP_PRICE.fixed) {
-            return Err(Failure::OutOfGas);
+            return Err(Failure::OutOfGas { amount: USER_OP_PRICE.fixed });
         }
         match self.assist.user_call(UserCall { number, regs, gas }, mem) {
-            UserCallResult::Done => Ok(None),
+            UserCallResult::Done => Ok(()),
             UserCallResult::Refused => Err(OpError::UnknownOperation { number: u64::from(number) }.into()),
-            UserCallResult::OutOfGas => {
+            UserCallResult::OutOfGas { price } => {
                 *gas = before;
-                Err(Failure::OutOfGas)
+                Err(Failure::OutOfGas { amount: USER_OP_PRICE.fixed.saturating_add(price) })
             }
         }
     }
 }
 
-impl Op<'_> {
-    /// Takes the price and does the operation; `Some` announces one that changes who runs.
-    fn perform(mut self) -> Result<Option<GuestOp>, Failure> {
+impl<K: KernelAssist> Op<'_, K> {
+    /// Takes the price and does the operation.
+    fn perform(mut self) -> Result<Done, Failure> {
         let before = *self.gas;
-        if !self.gas.charge(self.op.price().fixed) {
-            return Err(Failure::OutOfGas);
-        }
-        let result = self.dispatch();
-        if let Err(Failure::OutOfGas) = result {
-            *self.gas = before;
+        let result = self.pay_amount(self.op.price().fixed).and_then(|()| self.dispatch());
+        match result {
+            // Nothing was done: nothing is paid.
+            Err(Failure::OutOfGas { .. } | Failure::Storage { .. }) => *self.gas = before,
+            Ok(Done::Continue) if self.payer_changed => return Ok(Done::Again),
+            _ => {}
         }
         result
     }
 
-    fn dispatch(&mut self) -> Result<Option<GuestOp>, Failure> {
+    fn dispatch(&mut self) -> Result<Done, Failure> {
         match self.op {
             // Halting has its price taken with the commit, whichever way the instance halts.
             GuestOp::Reply => {
                 self.gas.add(self.op.price().fixed);
-                return Ok(Some(self.op));
+                return Ok(Done::Control);
             }
-            GuestOp::HostCall => {
+            GuestOp::HostCall | GuestOp::CallResume => {
                 let mappings = self.callee_mappings()?;
                 self.pay(mappings)?;
-                return Ok(Some(self.op));
+                return Ok(Done::Control);
             }
+            GuestOp::HostYield => {
+                self.pay_for_marker()?;
+                return Ok(Done::Control);
+            }
+            GuestOp::DropPaused | GuestOp::SetImage => return Ok(Done::Control),
             GuestOp::MgmtCopy => self.copy()?,
             GuestOp::MgmtMove => self.mv()?,
             GuestOp::MgmtDrop => self.drop_slot()?,
             GuestOp::MgmtCnodeSwap => self.swap()?,
             GuestOp::MgmtCnodeMint => self.mint_cnode()?,
             GuestOp::MgmtKind => self.kind()?,
+            GuestOp::DeriveSpawn => self.derive_spawn()?,
+            GuestOp::MakeImage => self.make_image()?,
+            GuestOp::HostSameType => self.same_type()?,
+            GuestOp::HostTypeOf => self.type_of()?,
             GuestOp::HostReadDataCap => self.read_data()?,
             GuestOp::HostMintDataCap => self.mint_data()?,
+            GuestOp::HostOpen => self.open_file()?,
+            GuestOp::HostSave => self.save_file()?,
+            GuestOp::HostSubtype => self.subtype()?,
+            GuestOp::HostTypeEq => self.type_eq()?,
+            GuestOp::HostSameTypeAs => self.same_type_as()?,
             GuestOp::HostDataSize => self.data_size()?,
-            GuestOp::GasLeft => self.regs.gpr[A0] = self.gas.remaining(),
-            _ => {
-                return Err(OpError::NotAvailable {
-                    reason: "this machine does not offer the operation yet",
-                }
-                .into());
-            }
+            GuestOp::Emit => self.emit()?,
+            GuestOp::GasLeft => self.regs.gpr[A0] = self.gas.remaining().saturating_add(self.kept),
+            op => unreachable!("{} is a row of the table without an arm", op.name()),
         }
-        Ok(None)
+        Ok(Done::Continue)
     }
 
     /// Takes the variable part of the price, before anything is done.
     fn pay(&mut self, units: u64) -> Result<(), Failure> {
-        let price = self.op.price().per_unit.saturating_mul(units);
-        if self.gas.charge(price) { Ok(()) } else { Err(Failure::OutOfGas) }
+        self.pay_amount(self.op.price().per_unit.saturating_mul(units))
+    }
+
+    fn pay_amount(&mut self, price: u64) -> Result<(), Failure> {
+        self.paid = self.paid.saturating_add(price);
+        if self.gas.charge(price) { Ok(()) } else { Err(Failure::OutOfGas { amount: self.paid }) }
+    }
+
+    /// Pays for naming a working value, and names it.
+    fn settle(&mut self, name: CapHashOrRef) -> Result<CapHash, Failure> {
+        let CapHashOrRef::Ref(_) = name else { return Ok(self.cache.settle(name)?) };
+        let blocks = self.hash_blocks(name);
+        self.pay_amount(GuestOp::MgmtCopy.price().per_unit.saturating_mul(blocks))?;
+        Ok(self.cache.settle(name)?)
+    }
+
+    /// How many blocks naming a value hashes; counting stops where the price can no longer be paid.
+    fn hash_blocks(&mut self, name: CapHashOrRef) -> u64 {
+        let affordable = self.gas.remaining().saturating_add(self.kept) / GuestOp::MgmtCopy.price().per_unit;
+        self.cache.hash_cost(name, affordable.saturating_add(1))
+    }
+
+    /// Pays for naming the marker in φ7, and for the search of a handler.
+    fn pay_for_marker(&mut self) -> Result<(), Failure> {
+        let path = self.path(0)?;
+        let name = self.full(path)?;
+        let blocks = self.hash_blocks(name);
+        // The chain of callers is at most as long as the stack that was paid for, entry by entry.
+        self.pay(blocks)
+    }
+
+    /// Which quota pays for `bytes`: the one in the operand's slot, or the first active one that can.
+    fn paying_quota(&mut self, operand: usize, bytes: u64) -> Result<Option<u64>, Failure> {
+        let raw = self.operand(operand);
+        let quotas = if raw == javm_abi::reg::NO_SLOT {
+            match self.quotas {
+                Quotas::Free => None,
+                Quotas::Fixed(ids) => Some(ids.clone()),
+                Quotas::Own => {
+                    let slots = &self.entry.image.image().quota_slots;
+                    Some(meter::handles(self.cache, &self.entry.table, slots, KernelImage::Quota)?)
+                }
+            }
+        } else {
+            let path = decode_path(raw)?;
+            let name = self.full(path)?;
+            let id = meter::handle(self.cache, name, KernelImage::Quota)?;
+            Some(vec![id.ok_or(OpError::NotAHandle { path, expected: KernelImage::Quota.name() })?])
+        };
+        meter::paying_quota(self.assist, quotas.as_deref(), bytes).map_err(|quota| Failure::Storage { quota })
     }
 
     /// Operand `n`, counted from φ7.
@@ -219,7 +334,7 @@ impl Op<'_> {
         decode_path(self.operand(n))
     }
 
-    /// A path that may be written: not pinned by the image.
+    /// A path that may be written: not pinned by the image, and no paused call's.
     fn writable(&self, n: usize) -> Result<SlotPath, OpError> {
         let path = self.path(n)?;
         let slot = path.root_slot();
@@ -227,7 +342,17 @@ impl Op<'_> {
         if self.entry.image.image().pinned_slots.contains_key(&slot.into()) && path.is_root() {
             return Err(OpError::PinnedSlot { slot });
         }
-        Ok(path)
+        match self.entry.paused_target(path) {
+            Some(target) => Err(OpError::PausedTarget { path, target }),
+            None => Ok(path),
+        }
+    }
+
+    /// Notes that a slot is about to change.
+    fn touch(&mut self, path: SlotPath) {
+        let image = self.entry.image.image();
+        let slot = SlotIdx::from(path.root_slot());
+        self.payer_changed |= image.gas_slots.contains(&slot);
     }
 
     /// What the slot holds; refused where the path leads nowhere.
@@ -242,6 +367,7 @@ impl Op<'_> {
 
     /// Fills or empties a slot.
     fn put(&mut self, path: SlotPath, name: Option<CapHashOrRef>) -> Result<(), Failure> {
+        self.touch(path);
         path::write_path(self.cache, &mut self.entry.table, path, name, self.entry.owner)?;
         Ok(())
     }
