@@ -11,6 +11,8 @@ pub enum Backend {
     Auto,
     /// The interpreter: portable, no unsafe code, starts at once.
     Interpreter,
+    /// Machine code: x86-64 on Linux. Programs that it cannot take are interpreted.
+    Recompiler,
 }
 
 impl core::fmt::Display for Backend {
@@ -18,6 +20,7 @@ impl core::fmt::Display for Backend {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::Interpreter => "interpreter",
+            Self::Recompiler => "recompiler",
         })
     }
 }
@@ -29,6 +32,7 @@ impl core::str::FromStr for Backend {
         match s {
             "auto" => Ok(Self::Auto),
             "interpreter" => Ok(Self::Interpreter),
+            "recompiler" => Ok(Self::Recompiler),
             _ => Err(ConfigError::UnknownBackend),
         }
     }
@@ -39,8 +43,11 @@ impl core::str::FromStr for Backend {
 #[non_exhaustive]
 pub enum ConfigError {
     /// No backend has this name.
-    #[error("unknown backend; there are: auto, interpreter")]
+    #[error("unknown backend; there are: auto, interpreter, recompiler")]
     UnknownBackend,
+    /// The recompiler was asked for where it cannot run.
+    #[error("the recompiler cannot run here: {0}")]
+    Unsupported(javm_sys::Unsupported),
 }
 
 /// What an [`Engine`](crate::Engine) is made with.

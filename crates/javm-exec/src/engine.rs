@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use javm_gas::GasModel;
 
-use crate::{Backend, Config, ConfigError, CopyingMemory, Memory};
+use crate::{Backend, Config, ConfigError, CopyingMemory, Memory, WindowMemory, memory::WindowPool};
 
 /// How many idle memories an engine keeps for reuse.
 const POOL_LIMIT: usize = 256;
@@ -17,12 +17,19 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     config: Config,
     idle: Mutex<Vec<CopyingMemory>>,
+    windows: Arc<WindowPool>,
+}
+
+impl Inner {
+    fn new(config: Config) -> Self {
+        Self { config, idle: Mutex::default(), windows: Arc::default() }
+    }
 }
 
 impl Default for Engine {
     /// An engine with the default configuration.
     fn default() -> Self {
-        Self(Arc::new(Inner { config: Config::new(), idle: Mutex::default() }))
+        Self(Arc::new(Inner::new(Config::new())))
     }
 }
 
@@ -32,7 +39,10 @@ impl Engine {
     /// # Errors
     /// [`ConfigError`] when this machine or build cannot do what the configuration asks for.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        Ok(Self(Arc::new(Inner { config, idle: Mutex::default() })))
+        if config.backend == Backend::Recompiler {
+            javm_sys::check_support().map_err(ConfigError::Unsupported)?;
+        }
+        Ok(Self(Arc::new(Inner::new(config))))
     }
 
     /// The cost model that modules of this engine are priced with.
@@ -46,6 +56,7 @@ impl Engine {
     pub fn backend(&self) -> Backend {
         match self.0.config.backend {
             Backend::Auto | Backend::Interpreter => Backend::Interpreter,
+            Backend::Recompiler => Backend::Recompiler,
         }
     }
 
@@ -53,13 +64,20 @@ impl Engine {
     /// [`Engine::recycle`] where many are needed.
     #[must_use]
     pub fn memory(&self) -> Memory {
+        if self.backend() == Backend::Recompiler {
+            return Memory::Window(WindowMemory::new(&self.0.windows));
+        }
         let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Memory::Copying(idle.unwrap_or_default())
     }
 
     /// Takes back a memory that is no longer needed, so that the next one is cheap. Its contents are gone.
     pub fn recycle(&self, memory: Memory) {
-        let Memory::Copying(mut memory) = memory;
+        let mut memory = match memory {
+            Memory::Copying(memory) => memory,
+            // Its window goes back to the pool.
+            Memory::Window(memory) => return drop(memory),
+        };
         memory.clear();
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < POOL_LIMIT {

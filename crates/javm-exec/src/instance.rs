@@ -2,7 +2,7 @@
 
 use javm_isa::Instruction;
 
-use crate::{EcallHandler, ExitReason, GasCounter, Memory, Module, Regs, interp::Machine};
+use crate::{EcallHandler, ExitReason, GasCounter, Memory, Module, Regs, interp::Machine, jit};
 
 /// A machine: a module with registers, gas and memory of its own.
 ///
@@ -53,20 +53,30 @@ impl Instance {
     /// Runs until something ends it. Running again resumes: a page fault and out of gas repeat what could
     /// not be done, a host call that ended the run is asked again unless [`Instance::skip_ecall`] was called.
     pub fn run(&mut self, handler: &mut impl EcallHandler) -> ExitReason {
-        let module = self.module.clone();
-        let machine =
-            Machine { regs: &mut self.regs, gas: &mut self.gas, gas_charged: &mut self.gas_charged };
-        let Memory::Copying(memory) = &mut self.memory;
-        module.interpreter().run(machine, memory, handler)
+        let Self { module, regs, gas, gas_charged, memory } = self;
+        if let Memory::Window(window) = memory
+            && let Some(program) = module.recompiled()
+        {
+            let machine = Machine { regs, gas, gas_charged };
+            if let Some(reason) = jit::run(program, module.code(), machine, window, handler) {
+                return reason;
+            }
+        }
+        let machine = Machine { regs, gas, gas_charged };
+        match memory {
+            Memory::Copying(memory) => module.interpreter().run(machine, memory, handler),
+            Memory::Window(memory) => module.interpreter().run_on(machine, memory, handler),
+        }
     }
 
     /// Executes one instruction; `None` when the machine can go on. The sum of steps equals a run.
     pub fn step(&mut self, handler: &mut impl EcallHandler) -> Option<ExitReason> {
-        let module = self.module.clone();
-        let machine =
-            Machine { regs: &mut self.regs, gas: &mut self.gas, gas_charged: &mut self.gas_charged };
-        let Memory::Copying(memory) = &mut self.memory;
-        module.interpreter().step(machine, memory, handler)
+        let Self { module, regs, gas, gas_charged, memory } = self;
+        let machine = Machine { regs, gas, gas_charged };
+        match memory {
+            Memory::Copying(memory) => module.interpreter().step(machine, memory, handler),
+            Memory::Window(memory) => module.interpreter().step_on(machine, memory, handler),
+        }
     }
 
     /// As [`Instance::run`], calling `hook` before each instruction.

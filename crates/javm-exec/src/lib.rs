@@ -10,11 +10,12 @@
 //! * [`Instance`]: one run of it. [`Instance::run`] goes on until an [`ExitReason`]; the instance is then
 //!   exactly at the instruction that the reason names and can be looked at, changed and resumed.
 //! * [`Memory`] and [`memory`]: 2^32 bytes in pages of 4,096, mapped from lazily copied sources.
-//! * [`interp`]: the interpreter, the reference for every other backend.
+//! * [`interp`]: the interpreter, the reference for every other backend; `jit`: the recompiler.
 //!
 //! Gas is computed by `javm-gas`, once per basic block; here it is only subtracted. Rules: Gray Paper 0.8
 //! appendix A, with the low 64 KiB rule as [`memory`] says.
-#![forbid(unsafe_code)]
+// One file, `jit/publish.rs`, allows it.
+#![deny(unsafe_code)]
 // The operation enum is built row by row from the instruction table.
 #![recursion_limit = "256"]
 
@@ -25,6 +26,7 @@ mod exit;
 mod gas;
 mod instance;
 pub mod interp;
+mod jit;
 pub mod memory;
 mod module;
 
@@ -37,7 +39,9 @@ pub use instance::{Instance, Step};
 pub use interp::Interpreter;
 pub use javm_gas::GasModel;
 pub use javm_isa::{Code, CodeError, Reg};
-pub use memory::{Access, CopyingMemory, Fault, MapError, Mem, Memory, PAGE_SIZE, Page, PageSource};
+pub use memory::{
+    Access, CopyingMemory, Fault, MapError, Mem, Memory, PAGE_SIZE, Page, PageSource, WindowMemory,
+};
 pub use module::Module;
 
 /// How many registers a machine has.

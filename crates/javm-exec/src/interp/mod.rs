@@ -14,7 +14,10 @@ mod run;
 use javm_gas::GasModel;
 use javm_isa::Code;
 
-use crate::{EcallHandler, ExitReason, GasCounter, Regs, memory::CopyingMemory};
+use crate::{
+    EcallHandler, ExitReason, GasCounter, Regs,
+    memory::{CopyingMemory, GuestAccess},
+};
 use ops::IOp;
 
 /// The registers, gas and flag that a run works on.
@@ -64,6 +67,26 @@ impl Interpreter {
         handler: &mut H,
     ) -> ExitReason {
         run::execute::<false, _, H>(self, machine, memory, handler).unwrap_or(ExitReason::Panic)
+    }
+
+    /// As [`Interpreter::run`], on any memory.
+    pub(crate) fn run_on<M: GuestAccess, H: EcallHandler>(
+        &self,
+        machine: Machine<'_>,
+        memory: &mut M,
+        handler: &mut H,
+    ) -> ExitReason {
+        run::execute::<false, _, H>(self, machine, memory, handler).unwrap_or(ExitReason::Panic)
+    }
+
+    /// As [`Interpreter::step`], on any memory.
+    pub(crate) fn step_on<M: GuestAccess, H: EcallHandler>(
+        &self,
+        machine: Machine<'_>,
+        memory: &mut M,
+        handler: &mut H,
+    ) -> Option<ExitReason> {
+        run::execute::<true, _, H>(self, machine, memory, handler)
     }
 
     /// Executes one instruction; `None` when the machine can go on.

@@ -10,13 +10,17 @@
 //! byte's page. **The low zone is open** when anything is mapped below 2^16: then there is no panic, such an
 //! access is a page fault like any other.
 //!
-//! [`Mem`] is the host's view; [`CopyingMemory`] the portable implementation that the interpreter runs on.
+//! [`Mem`] is the host's view; [`CopyingMemory`] the portable implementation that the interpreter runs on,
+//! [`WindowMemory`] the one that the recompiler's code addresses directly.
 
 mod copying;
+mod window;
 
 use std::sync::Arc;
 
 pub use copying::CopyingMemory;
+pub use window::WindowMemory;
+pub(crate) use window::WindowPool;
 
 /// Size of a page in bytes.
 pub const PAGE_SIZE: usize = 4096;
@@ -131,6 +135,8 @@ pub(crate) trait GuestAccess: Mem {
 pub enum Memory {
     /// Heap-backed, portable.
     Copying(CopyingMemory),
+    /// A window of address space, for the recompiler.
+    Window(WindowMemory),
 }
 
 /// Forwards to the implementation at hand.
@@ -138,6 +144,7 @@ macro_rules! forward {
     ($self:ident, $m:ident => $body:expr) => {
         match $self {
             Memory::Copying($m) => $body,
+            Memory::Window($m) => $body,
         }
     };
 }
@@ -201,7 +208,11 @@ impl Memory {
 
     /// The mapped ranges, ascending and disjoint: first page, number of pages, access.
     pub fn mapped(&self) -> impl Iterator<Item = (u32, u32, Access)> + '_ {
-        forward!(self, m => m.mapped())
+        let (copying, window) = match self {
+            Self::Copying(m) => (Some(m.mapped()), None),
+            Self::Window(m) => (None, Some(m.mapped())),
+        };
+        copying.into_iter().flatten().chain(window.into_iter().flatten())
     }
 
     /// Unmaps everything.

@@ -1,0 +1,198 @@
+//! The pass: decode, price and emit, instruction by instruction; then the jumps that went forward.
+//!
+//! Time and memory are linear in the length of the program. A block's cost is known at its end, and filled
+//! in where its beginning takes it.
+
+use javm_gas::{GasModel, Pricer};
+use javm_isa::Code;
+use javm_sys::Draft;
+
+use super::{
+    asm::{Asm, Cond, Patch},
+    blocks::BlockIndex,
+    exits::Stubs,
+    program::{Block, GAS_CHECK_LEN, MARK_DISTANCE, Mark, Program, Site},
+    publish::Executable,
+    regs::{GAS, TMP},
+};
+
+/// The most machine code that one instruction becomes, its block's gas included.
+const MAX_INSTRUCTION: usize = 192;
+
+/// Machine code per byte of code, at most: an invalid `jump` of one byte comes nearest.
+const MAX_EXPANSION: usize = 40;
+
+/// Room for the stubs.
+const HEAD: usize = 512;
+
+/// A cost that does not fit the instruction that takes it: such a program is interpreted.
+const MAX_COST: u32 = i32::MAX as u32;
+
+/// What is being compiled.
+pub(super) struct Compiler<'a> {
+    pub(super) asm: Asm<'a>,
+    pub(super) stubs: Stubs,
+    /// Offset of the instruction at hand, and of the next one.
+    pub(super) pc: u32,
+    pub(super) next_pc: u32,
+    /// Entries of the table of indirect jumps.
+    pub(super) table_len: u32,
+    index: &'a BlockIndex,
+    blocks: Vec<Block>,
+    /// Jumps to blocks further on.
+    forward: Vec<(Patch, u32)>,
+    /// Jumps that panic when taken, with their offset.
+    invalid: Vec<(Patch, u32)>,
+    pub(super) sites: Vec<Site>,
+}
+
+/// Compiles a program. `None` when there is no memory for it, or its costs are out of range: it can still be
+/// interpreted.
+pub(crate) fn compile(code: &Code, model: GasModel) -> Option<Program> {
+    let index = BlockIndex::new(code);
+    let capacity = HEAD + index.count() as usize * 5 + code.len() as usize * MAX_EXPANSION + MAX_INSTRUCTION;
+    if i32::try_from(capacity).is_err() {
+        return None;
+    }
+    let mut draft = Draft::new(capacity)?;
+    let mut asm = Asm::new(draft.bytes());
+    let stubs = Stubs::emit(&mut asm, index.count());
+    let mut c = Compiler {
+        asm,
+        stubs,
+        pc: 0,
+        next_pc: 0,
+        table_len: code.jump_table().len() as u32 + 1,
+        index: &index,
+        blocks: Vec::with_capacity(index.count() as usize),
+        forward: Vec::new(),
+        invalid: Vec::new(),
+        sites: Vec::new(),
+    };
+    let estimate = code.len() as usize / 3;
+    let mut marks = Vec::with_capacity(estimate / MARK_DISTANCE + 1);
+    let mut lengths = Vec::with_capacity(estimate);
+    let mut pricer = Pricer::new(model);
+    let mut cost_at = None;
+    while let Some((instruction, next)) = code.decode(c.pc) {
+        if !c.asm.has_room(MAX_INSTRUCTION) {
+            return None;
+        }
+        c.next_pc = next;
+        if lengths.len() % MARK_DISTANCE == 0 {
+            marks.push(Mark { pc: c.pc, native: c.asm.pos() });
+        }
+        if cost_at.is_none() {
+            cost_at = Some(c.begin_block());
+        }
+        let start = c.asm.pos();
+        instruction.visit(&mut c);
+        lengths.push((c.asm.pos() - start) as u8);
+        pricer.push(&instruction, c.pc, next, code);
+        if (instruction.op.is_terminator() || next == code.len())
+            && let Some(at) = cost_at.take()
+        {
+            c.end_block(at, pricer.finish())?;
+        }
+        c.pc = next;
+    }
+    c.exit_with_pc(code.len(), stubs.panic);
+    c.bind_jumps()?;
+    let (len, blocks, sites) = (c.asm.pos(), c.blocks, c.sites);
+    let native = |target: &u32| {
+        let block = index.starting_at(u64::from(*target))?;
+        blocks.get(block as usize).map(|b| b.native)
+    };
+    let table = core::iter::once(stubs.bad_entry)
+        .chain(code.jump_table().iter().map(|t| native(t).unwrap_or(stubs.bad_entry)));
+    let executable = Executable::new(draft, len, table)?;
+    Some(Program {
+        executable,
+        index,
+        blocks: blocks.into(),
+        marks: marks.into(),
+        lengths: lengths.into(),
+        sites: sites.into(),
+        stubs,
+    })
+}
+
+impl Compiler<'_> {
+    /// Takes the gas of the block that starts here; gives where the cost is to be filled in.
+    fn begin_block(&mut self) -> u32 {
+        let native = self.asm.pos();
+        let block = self.blocks.len() as u32;
+        self.blocks.push(Block { native, cost: 0 });
+        let call = self.stubs.emit_call(&mut self.asm, block);
+        let at = self.asm.sub_imm_later(GAS);
+        self.asm.jcc_far(Cond::B, call);
+        debug_assert_eq!(self.asm.pos(), native + GAS_CHECK_LEN);
+        at
+    }
+
+    fn end_block(&mut self, at: u32, cost: u32) -> Option<()> {
+        if cost > MAX_COST {
+            return None;
+        }
+        self.asm.set32(at, cost);
+        self.blocks.last_mut()?.cost = cost;
+        Some(())
+    }
+
+    /// Leaves through a stub that wants a code offset.
+    pub(super) fn exit_with_pc(&mut self, pc: u32, stub: u32) {
+        self.asm.mov_imm(TMP, u64::from(pc));
+        self.asm.jmp(stub);
+    }
+
+    /// Goes to the block that starts at `target`, or panics here if none does.
+    pub(super) fn goto(&mut self, target: u64) {
+        if target == u64::from(self.next_pc) && self.index.starting_at(target).is_some() {
+            return;
+        }
+        match self.index.starting_at(target) {
+            None => self.exit_with_pc(self.pc, self.stubs.panic),
+            Some(block) => match self.blocks.get(block as usize) {
+                Some(known) => self.asm.jmp(known.native),
+                None => {
+                    let patch = self.asm.jmp_later();
+                    self.forward.push((patch, block));
+                }
+            },
+        }
+    }
+
+    /// Goes there if the condition holds.
+    pub(super) fn goto_if(&mut self, cond: Cond, target: u64) {
+        match self.index.starting_at(target) {
+            None => {
+                let patch = self.asm.jcc_later(cond);
+                self.invalid.push((patch, self.pc));
+            }
+            Some(block) => match self.blocks.get(block as usize) {
+                Some(known) => self.asm.jcc(cond, known.native),
+                None => {
+                    let patch = self.asm.jcc_later(cond);
+                    self.forward.push((patch, block));
+                }
+            },
+        }
+    }
+
+    /// Fills in the jumps that went forward, and writes the panics of those that go nowhere.
+    fn bind_jumps(&mut self) -> Option<()> {
+        for (patch, block) in core::mem::take(&mut self.forward) {
+            let target = self.blocks.get(block as usize)?.native;
+            self.asm.bind(patch, target);
+        }
+        for (patch, pc) in core::mem::take(&mut self.invalid) {
+            if !self.asm.has_room(MAX_INSTRUCTION) {
+                return None;
+            }
+            let target = self.asm.pos();
+            self.asm.bind(patch, target);
+            self.exit_with_pc(pc, self.stubs.panic);
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,58 @@
+//! Branches, jumps and calls of the host.
+
+use javm_isa::Reg;
+use javm_sys::frame;
+
+use crate::{
+    EcallKind,
+    jit::{
+        asm::{Alu, Cond, Shift, W32, W64},
+        compile::Compiler,
+        program::Site,
+        regs::{TMP, host},
+    },
+};
+
+impl Compiler<'_> {
+    /// The code goes on by itself; what the next block costs is taken there.
+    pub(super) fn nothing(&mut self) {}
+
+    pub(super) fn branch(&mut self, cond: Cond, a: Reg, b: Reg, target: u64) {
+        self.asm.alu(W64, Alu::Cmp, host(a), host(b));
+        self.goto_if(cond, target);
+    }
+
+    pub(super) fn branch_imm(&mut self, cond: Cond, a: Reg, x: u64, target: u64) {
+        self.compare_imm(cond, a, x);
+        self.goto_if(cond, target);
+    }
+
+    /// Goes where the jump table sends base + y, after A = X.
+    ///
+    /// The address is 2 (n + 1) for entry n. Rotated right by one it is n + 1, or a number past every table if
+    /// it was odd; entry 0 of our table stands for address 0. So one comparison tells the good ones, and the
+    /// halt address is looked for among the others only.
+    pub(super) fn jump_indirect(&mut self, constant: Option<(Reg, u64)>, base: Reg, y: u64) {
+        if y == 0 {
+            self.asm.mov(W32, TMP, host(base));
+        } else {
+            self.asm.lea(W32, TMP, host(base), y as i32);
+        }
+        if let Some((a, x)) = constant {
+            self.constant(a, x);
+        }
+        self.asm.store_slot_imm(frame::PC, self.pc);
+        self.asm.shift_imm(W32, Shift::Ror, TMP, 1);
+        self.asm.alu_imm(W32, Alu::Cmp, TMP, self.table_len as i32);
+        self.asm.jcc(Cond::Ae, self.stubs.outside_table);
+        self.asm.shift_imm(W32, Shift::Shl, TMP, 3);
+        self.asm.add_slot(TMP, frame::TABLE);
+        self.asm.jmp_at_rcx();
+    }
+
+    pub(super) fn call_host(&mut self, kind: EcallKind) {
+        self.asm.mov_imm(TMP, self.sites.len() as u64);
+        self.asm.jmp(self.stubs.ecall);
+        self.sites.push(Site { pc: self.pc, next: self.asm.pos(), kind });
+    }
+}

@@ -1,0 +1,153 @@
+//! Entering a program, answering its host calls, resolving its faults.
+
+use javm_isa::{Code, Op};
+use javm_sys::{Session, frame::KIND_FAULT};
+
+use super::{exits::kind, program::Program};
+use crate::{
+    EcallHandler, EcallResult, ExitReason, Fault, Regs,
+    interp::Machine,
+    memory::{GuestAccess, WindowMemory},
+};
+
+/// Runs until something ends it. `None` when the memory can no longer be run on natively: the machine then
+/// stands between two instructions and whoever called goes on with the interpreter.
+pub(crate) fn run<H: EcallHandler>(
+    program: &Program,
+    code: &Code,
+    machine: Machine<'_>,
+    memory: &mut WindowMemory,
+    handler: &mut H,
+) -> Option<ExitReason> {
+    let Machine { regs, gas: counter, gas_charged } = machine;
+    memory.window()?;
+    let session = Session::new()?;
+    // Entering anywhere but at an instruction panics, and costs nothing; the end of the code is an
+    // instruction in this respect.
+    let Ok(pc) = u32::try_from(regs.pc) else { return Some(ExitReason::Panic) };
+    if pc == code.len() {
+        *gas_charged = true;
+        return Some(ExitReason::Panic);
+    }
+    let Some(mut entry) = program.entry(code, pc) else { return Some(ExitReason::Panic) };
+    if !*gas_charged {
+        let cost = program.blocks.get(program.index.containing(pc) as usize)?.cost;
+        if !counter.charge(u64::from(cost)) {
+            return Some(ExitReason::OutOfGas);
+        }
+        *gas_charged = true;
+    }
+    let mut gas = counter.remaining();
+    let reason = loop {
+        let Some(window) = memory.window() else {
+            // The program counter was set when the instruction before was dealt with.
+            counter.set(gas);
+            return None;
+        };
+        let exit = program.executable.enter(&session, entry, window, &mut regs.gpr, &mut gas);
+        match exit.kind {
+            kind::ECALL => {
+                let site = program.sites.get(exit.argument as usize)?;
+                regs.pc = u64::from(site.pc);
+                counter.set(gas);
+                let result = handler.ecall(site.kind, regs, memory, counter);
+                gas = counter.remaining();
+                regs.pc = u64::from(site.pc);
+                if let EcallResult::Exit(reason) = result {
+                    break reason;
+                }
+                entry = super::publish::Entry(site.next);
+                if !memory.is_native() {
+                    regs.pc = u64::from(code.next_pc(site.pc));
+                }
+            }
+            KIND_FAULT => {
+                let (pc, next) = program.instruction_at(code, exit.argument as u32)?;
+                regs.pc = u64::from(pc);
+                if let Err(fault) = access(code, pc, regs, memory) {
+                    break match fault {
+                        Fault::Panic => ExitReason::Panic,
+                        Fault::Page(address) => ExitReason::PageFault(address),
+                    };
+                }
+                entry = next;
+                regs.pc = u64::from(code.next_pc(pc));
+            }
+            kind::OUT_OF_GAS => {
+                let call = (exit.argument - program.executable.base()) as u32;
+                let block = program.stubs.block_of_call(call);
+                regs.pc = u64::from(program.block_pc(code, block)?);
+                gas = gas.wrapping_add(u64::from(program.blocks.get(block as usize)?.cost));
+                *gas_charged = false;
+                break ExitReason::OutOfGas;
+            }
+            kind => {
+                regs.pc = exit.argument;
+                break match kind {
+                    kind::TRAP => ExitReason::Trap,
+                    kind::HALT => ExitReason::Halt,
+                    _ => ExitReason::Panic,
+                };
+            }
+        }
+    };
+    counter.set(gas);
+    Some(reason)
+}
+
+/// Does the memory access of the instruction at `pc`, page by page and with every check.
+///
+/// A fault of emitted code comes here whatever its cause: a page that the guest may not access, one that has
+/// no contents yet, or an access that wraps around the end of the address space.
+fn access(code: &Code, pc: u32, regs: &mut Regs, memory: &mut WindowMemory) -> Result<(), Fault> {
+    // Only instructions with a memory access fault; emitted code has no others that could.
+    let Some(i) = code.instruction(pc) else { return Err(Fault::Panic) };
+    let direct = i.x as u32;
+    let indirect = (regs.get(i.b) as u32).wrapping_add(i.x as u32);
+    let of_a = (regs.get(i.a) as u32).wrapping_add(i.x as u32);
+    macro_rules! load {
+        ($address:expr, $t:ty) => {{
+            let v = <$t>::from_le_bytes(memory.load($address)?);
+            regs.set(i.a, v as i64 as u64);
+            Ok(())
+        }};
+    }
+    macro_rules! store {
+        ($address:expr, $v:expr, $t:ty) => {
+            memory.store($address, ($v as $t).to_le_bytes())
+        };
+    }
+    match i.op {
+        Op::LoadU8 => load!(direct, u8),
+        Op::LoadI8 => load!(direct, i8),
+        Op::LoadU16 => load!(direct, u16),
+        Op::LoadI16 => load!(direct, i16),
+        Op::LoadU32 => load!(direct, u32),
+        Op::LoadI32 => load!(direct, i32),
+        Op::LoadU64 => load!(direct, u64),
+        Op::LoadIndU8 => load!(indirect, u8),
+        Op::LoadIndI8 => load!(indirect, i8),
+        Op::LoadIndU16 => load!(indirect, u16),
+        Op::LoadIndI16 => load!(indirect, i16),
+        Op::LoadIndU32 => load!(indirect, u32),
+        Op::LoadIndI32 => load!(indirect, i32),
+        Op::LoadIndU64 => load!(indirect, u64),
+        Op::StoreU8 => store!(direct, regs.get(i.a), u8),
+        Op::StoreU16 => store!(direct, regs.get(i.a), u16),
+        Op::StoreU32 => store!(direct, regs.get(i.a), u32),
+        Op::StoreU64 => store!(direct, regs.get(i.a), u64),
+        Op::StoreIndU8 => store!(indirect, regs.get(i.a), u8),
+        Op::StoreIndU16 => store!(indirect, regs.get(i.a), u16),
+        Op::StoreIndU32 => store!(indirect, regs.get(i.a), u32),
+        Op::StoreIndU64 => store!(indirect, regs.get(i.a), u64),
+        Op::StoreImmU8 => store!(direct, i.y, u8),
+        Op::StoreImmU16 => store!(direct, i.y, u16),
+        Op::StoreImmU32 => store!(direct, i.y, u32),
+        Op::StoreImmU64 => store!(direct, i.y, u64),
+        Op::StoreImmIndU8 => store!(of_a, i.y, u8),
+        Op::StoreImmIndU16 => store!(of_a, i.y, u16),
+        Op::StoreImmIndU32 => store!(of_a, i.y, u32),
+        Op::StoreImmIndU64 => store!(of_a, i.y, u64),
+        _ => Err(Fault::Panic),
+    }
+}
