@@ -3,6 +3,11 @@
 //! `ecalli imm` selects an operation by its immediate, `ecall` by φ11. One row here gives number, name,
 //! operands and price; [`GuestOp`], the dispatcher, the SDK's wrappers and the reference page come from
 //! it. Numbers from [`FIRST_USER_OP`] on belong to the chain that embeds the machine.
+//!
+//! **Hashing is paid where a value is made or changed**, not where it is named: a page when it is committed,
+//! bytes when they are minted, a cnode when a slot of it is written. What an operation costs therefore
+//! depends on its operands alone, and not on whether a value happens to have its name already, which a pause
+//! that goes through a store would change.
 
 /// The first operation number that the embedder defines.
 pub const FIRST_USER_OP: u32 = 64;
@@ -22,8 +27,8 @@ pub enum Unit {
     CodeByte,
     /// Each page that the instance wrote and that the operation commits.
     DirtyPage,
-    /// Each BLAKE2b compression (128 bytes) that naming a working value takes.
-    HashBlock,
+    /// Each step below the root of a slot path that is written: a cnode on the way is named anew.
+    Step,
     /// Each memory mapping that is laid out.
     Mapping,
     /// Each entry of a list that the operation reads from memory.
@@ -39,7 +44,7 @@ impl Unit {
             Self::Chunk => "started 64 bytes copied",
             Self::CodeByte => "byte of the encoding",
             Self::DirtyPage => "dirty page committed",
-            Self::HashBlock => "128 bytes hashed",
+            Self::Step => "step of a path written",
             Self::Mapping => "mapping laid out",
             Self::Item => "entry read",
         }
@@ -103,24 +108,24 @@ macro_rules! for_each_guest_op {
     ($m:ident) => { $m! {
         0 Reply REPLY [7 value Number] 100 6000 DirtyPage
             "halts with the value; dirty pages of persistent mappings are committed";
-        1 MgmtCopy MGMT_COPY [7 src Src, 8 dst Dst] 100 300 HashBlock
+        1 MgmtCopy MGMT_COPY [7 src Src, 8 dst Dst] 300 2000 Step
             "dst names the same value as src";
-        2 MgmtMove MGMT_MOVE [7 src Place, 8 dst Dst] 60 0 None
+        2 MgmtMove MGMT_MOVE [7 src Place, 8 dst Dst] 300 2000 Step
             "dst gets the value of src; src becomes empty";
-        3 MgmtDrop MGMT_DROP [7 src Place] 60 0 None
+        3 MgmtDrop MGMT_DROP [7 src Place] 200 2000 Step
             "empties the slot";
-        4 MgmtCnodeSwap MGMT_CNODE_SWAP [7 a Place, 8 b Place] 60 0 None
+        4 MgmtCnodeSwap MGMT_CNODE_SWAP [7 a Place, 8 b Place] 300 2000 Step
             "exchanges two slots, of which either may be empty";
-        5 MgmtCnodeMint MGMT_CNODE_MINT [7 dst Dst, 8 k Number] 200 0 None
+        5 MgmtCnodeMint MGMT_CNODE_MINT [7 dst Dst, 8 k Number] 500 2000 Step
             "dst = a fresh empty cnode of 2^k slots";
         6 MgmtKind MGMT_KIND [7 src Src] 40 0 None
             "φ7 = 0 empty, 1 Instance, 2 Image, 3 Data, 4 CNode, 5 Type";
-        16 HostYield HOST_YIELD [7 marker Src] 500 300 HashBlock
+        16 HostYield HOST_YIELD [7 marker Src] 2000 0 None
             "pauses at the nearest instance that catches the marker; φ8 = 0 on resume";
         17 SetImage SET_IMAGE [7 image Src, 8 mode Number, 9 arg0 Number, 10 arg1 Number, 11 arg2 Number, 12 arg3 Number]
             2000 6000 DirtyPage
             "goes on in another image; the lineage is extended by it";
-        18 DeriveSpawn DERIVE_SPAWN [7 image Src, 8 cnode Place, 9 dst Dst] 1000 0 None
+        18 DeriveSpawn DERIVE_SPAWN [7 image Src, 8 cnode Place, 9 dst Dst] 2000 0 None
             "dst = a new instance of the image over the cnode's slots; its lineage extends the caller's";
         19 MakeImage MAKE_IMAGE [7 data Src, 8 dst Dst, 9 caps OptionalSrc] 2000 30 CodeByte
             "validates an encoded image whose slots come from a cnode; dst = the image";
@@ -134,12 +139,12 @@ macro_rules! for_each_guest_op {
             "dst = a Data of these bytes, trailing zeros stripped";
         24 HostOpen HOST_OPEN [7 file Number, 8 dst Dst, 9 handle Src] 500 0 None
             "dst = the Data of a file";
-        25 HostSave HOST_SAVE [7 data Src, 8 quota OptionalSrc, 9 handle Src] 1000 300 HashBlock
+        25 HostSave HOST_SAVE [7 data Src, 8 quota OptionalSrc, 9 handle Src] 2000 0 None
             "saves a Data as a file, debiting its stripped size; φ7 = file id";
         26 HostCall HOST_CALL [7 instance Place, 8 endpoint Number, 9 arg0 Number, 10 arg1 Number, 11 arg2 Number, 12 arg3 Number]
             1500 60 Mapping
             "calls an instance; φ7 = value, φ8 = status";
-        27 CallResume CALL_RESUME [7 target Place] 1000 60 Mapping
+        27 CallResume CALL_RESUME [7 target Place] 2000 0 None
             "goes on with a paused call; returns as HOST_CALL does";
         28 DropPaused DROP_PAUSED [7 target Place] 500 0 None
             "discards a paused call; the slot gets its value from before the call";

@@ -79,7 +79,7 @@ impl<K: KernelAssist> Vm<K> {
         Ok(match (image, endpoint) {
             (KernelImage::YieldCatcher, 0) => {
                 let marker = self.marker_argument(cache, index, args[0])?;
-                self.catcher_add(cache, index, instance, marker)?
+                catcher_add(cache, instance, marker)?
             }
             (KernelImage::YieldCatcher, 1) => {
                 let marker = self.marker_argument(cache, index, args[0])?;
@@ -122,36 +122,25 @@ impl<K: KernelAssist> Vm<K> {
             }
         }
     }
+}
 
-    /// `add`: the marker is named by hash, which is paid for.
-    fn catcher_add(
-        &mut self,
-        cache: &mut CacheDirectory,
-        index: usize,
-        catcher: &InstanceCap,
-        marker: CapHashOrRef,
-    ) -> Result<Answer, OpFailure> {
-        let meters = self.meters(cache, index)?;
-        let per_block = GuestOp::MgmtCopy.price().per_unit;
-        let affordable = meters.iter().map(|meter| self.balance(*meter)).max().unwrap_or(0) / per_block;
-        let blocks = cache.hash_cost(marker, affordable.saturating_add(1));
-        if !self.charge(&meters, blocks.saturating_mul(per_block)) {
-            return Ok(Answer::Refused(NotStarted::Kernel { reason: "naming the marker cannot be paid" }));
-        }
-        let marker = cache.settle(marker)?;
-        let listed = markers(cache, catcher)?;
-        if listed.contains(&marker) {
-            return Ok(Answer::Refused(NotStarted::Kernel {
-                reason: "the catcher lists the marker already",
-            }));
-        }
-        if listed.len() == CATCHER_SLOTS.count() {
-            return Ok(Answer::Refused(NotStarted::Kernel { reason: "the catcher is full" }));
-        }
-        let mut table = catcher_table(cache, catcher)?;
-        table.set(SlotIdx(listed.len() as u32 + 1), Some(CapHashOrRef::Hash(marker)))?;
-        Ok(Answer::Changed(with_table(cache, catcher, table), listed.len() as u64))
+/// `add`: the marker is named by hash.
+fn catcher_add(
+    cache: &mut CacheDirectory,
+    catcher: &InstanceCap,
+    marker: CapHashOrRef,
+) -> Result<Answer, OpFailure> {
+    let marker = cache.settle(marker)?;
+    let listed = markers(cache, catcher)?;
+    if listed.contains(&marker) {
+        return Ok(Answer::Refused(NotStarted::Kernel { reason: "the catcher lists the marker already" }));
     }
+    if listed.len() == CATCHER_SLOTS.count() {
+        return Ok(Answer::Refused(NotStarted::Kernel { reason: "the catcher is full" }));
+    }
+    let mut table = catcher_table(cache, catcher)?;
+    table.set(SlotIdx(listed.len() as u32 + 1), Some(CapHashOrRef::Hash(marker)))?;
+    Ok(Answer::Changed(with_table(cache, catcher, table), listed.len() as u64))
 }
 
 /// `remove`: what follows closes the gap.
@@ -160,8 +149,9 @@ fn catcher_remove(
     catcher: &InstanceCap,
     marker: CapHashOrRef,
 ) -> Result<Answer, OpFailure> {
+    let marker = cache.settle(marker)?;
     let listed = markers(cache, catcher)?;
-    let position = marker.as_hash().and_then(|hash| listed.iter().position(|m| m == hash));
+    let position = listed.iter().position(|m| *m == marker);
     let Some(position) = position else {
         return Ok(Answer::Refused(NotStarted::Kernel { reason: "the catcher does not list the marker" }));
     };

@@ -43,7 +43,7 @@ impl<K: KernelAssist> Op<'_, K> {
         let quota = self.paying_quota(1, size)?;
         let path = self.path(0)?;
         let name = self.full(path)?;
-        let content = self.settle(name)?;
+        let content = self.cache.settle(name)?;
         match self.assist.save_file(content, size, quota) {
             SaveResult::Saved(id) => {
                 self.regs.gpr[A0] = id;

@@ -70,7 +70,7 @@ impl<K: KernelAssist> Op<'_, K> {
                 self.of_kind(path, &[Kind::CNode])?;
                 let name = self.full(path)?;
                 // An image names values by hash, so they get theirs now.
-                let hash = self.settle(name)?;
+                let hash = self.cache.settle(name)?;
                 Some(self.cache.fetch(CapHashOrRef::Hash(hash))?)
             }
         };

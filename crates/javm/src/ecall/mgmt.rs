@@ -13,13 +13,15 @@ impl<K: KernelAssist> Op<'_, K> {
         let name = self.full(src)?;
         // The destination must be a slot before anything is hashed for it.
         self.slot(dst)?;
-        let hash = self.settle(name)?;
+        self.pay_steps(&[dst])?;
+        let hash = self.cache.settle(name)?;
         self.put(dst, Some(CapHashOrRef::Hash(hash)))
     }
 
     /// `MGMT_MOVE`: dst gets the value, src becomes empty.
     pub(super) fn mv(&mut self) -> Result<(), Failure> {
         let (src, dst) = (self.writable(0)?, self.writable(1)?);
+        self.pay_steps(&[src, dst])?;
         self.touch(src);
         self.touch(dst);
         Ok(path::move_path(self.cache, &mut self.entry.table, src, dst, self.entry.owner)?)
@@ -29,12 +31,14 @@ impl<K: KernelAssist> Op<'_, K> {
     pub(super) fn drop_slot(&mut self) -> Result<(), Failure> {
         let src = self.writable(0)?;
         self.full(src)?;
+        self.pay_steps(&[src])?;
         self.put(src, None)
     }
 
     /// `MGMT_CNODE_SWAP`: exchanges two slots, of which either may be empty.
     pub(super) fn swap(&mut self) -> Result<(), Failure> {
         let (a, b) = (self.writable(0)?, self.writable(1)?);
+        self.pay_steps(&[a, b])?;
         self.touch(a);
         self.touch(b);
         Ok(path::swap_paths(self.cache, &mut self.entry.table, a, b, self.entry.owner)?)
@@ -46,6 +50,7 @@ impl<K: KernelAssist> Op<'_, K> {
         let size = u8::try_from(k).ok().filter(|k| *k <= javm_cap::MAX_SIZE_LOG);
         let Some(size) = size else { return Err(OpError::BadNumber { name: "k", value: k }.into()) };
         self.slot(dst)?;
+        self.pay_steps(&[dst])?;
         let name = self.cache.insert_working(Cap::empty_cnode(size)?);
         self.put(dst, Some(CapHashOrRef::Ref(name)))
     }

@@ -22,7 +22,7 @@ use javm_abi::{
     ops::{FIRST_USER_OP, USER_OP_PRICE},
     reg::{A0, A4},
 };
-use javm_cap::{CacheDirectory, CapError, CapHash, CapHashOrRef, OpError, OpFailure, SlotIdx, path};
+use javm_cap::{CacheDirectory, CapError, CapHashOrRef, OpError, OpFailure, SlotIdx, path};
 use javm_exec::{EcallHandler, EcallKind, EcallResult, ExitReason, GasCounter, Mem, Regs};
 
 use crate::{
@@ -235,16 +235,14 @@ impl<K: KernelAssist> Op<'_, K> {
                 self.gas.add(self.op.price().fixed);
                 return Ok(Done::Control);
             }
-            GuestOp::HostCall | GuestOp::CallResume => {
+            GuestOp::HostCall => {
                 let mappings = self.callee_mappings()?;
                 self.pay(mappings)?;
                 return Ok(Done::Control);
             }
-            GuestOp::HostYield => {
-                self.pay_for_marker()?;
+            GuestOp::HostYield | GuestOp::CallResume | GuestOp::DropPaused | GuestOp::SetImage => {
                 return Ok(Done::Control);
             }
-            GuestOp::DropPaused | GuestOp::SetImage => return Ok(Done::Control),
             GuestOp::MgmtCopy => self.copy()?,
             GuestOp::MgmtMove => self.mv()?,
             GuestOp::MgmtDrop => self.drop_slot()?,
@@ -280,27 +278,9 @@ impl<K: KernelAssist> Op<'_, K> {
         if self.gas.charge(price) { Ok(()) } else { Err(Failure::OutOfGas { amount: self.paid }) }
     }
 
-    /// Pays for naming a working value, and names it.
-    fn settle(&mut self, name: CapHashOrRef) -> Result<CapHash, Failure> {
-        let CapHashOrRef::Ref(_) = name else { return Ok(self.cache.settle(name)?) };
-        let blocks = self.hash_blocks(name);
-        self.pay_amount(GuestOp::MgmtCopy.price().per_unit.saturating_mul(blocks))?;
-        Ok(self.cache.settle(name)?)
-    }
-
-    /// How many blocks naming a value hashes; counting stops where the price can no longer be paid.
-    fn hash_blocks(&mut self, name: CapHashOrRef) -> u64 {
-        let affordable = self.gas.remaining().saturating_add(self.kept) / GuestOp::MgmtCopy.price().per_unit;
-        self.cache.hash_cost(name, affordable.saturating_add(1))
-    }
-
-    /// Pays for naming the marker in φ7, and for the search of a handler.
-    fn pay_for_marker(&mut self) -> Result<(), Failure> {
-        let path = self.path(0)?;
-        let name = self.full(path)?;
-        let blocks = self.hash_blocks(name);
-        // The chain of callers is at most as long as the stack that was paid for, entry by entry.
-        self.pay(blocks)
+    /// Pays for writing the slots that these paths name, beyond the root table.
+    fn pay_steps(&mut self, written: &[SlotPath]) -> Result<(), Failure> {
+        self.pay(written.iter().map(|path| path.steps().len() as u64).sum())
     }
 
     /// Which quota pays for `bytes`: the one in the operand's slot, or the first active one that can.
