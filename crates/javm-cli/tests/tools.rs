@@ -1,0 +1,116 @@
+//! `javm disasm`, `inspect` and `conform`.
+
+mod support;
+
+use support::{ADD, FOREVER, Scratch, echo, golden, guest, line, root};
+
+#[test]
+fn disasm_prints_blocks_exports_and_instructions() {
+    let file = guest("counter");
+    golden("disasm-counter.txt", line(&format!("disasm {file} --bytes")).with_code(0));
+    let scratch = Scratch::new();
+    let add = scratch.file("add", ADD);
+    let report = line(&format!("disasm {add} --json")).json(0);
+    let texts: Vec<_> =
+        report["instructions"].as_array().unwrap().iter().map(|i| i["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["add_64 a0, a0, a1", "jump_ind ra, 0"]);
+    assert_eq!(report["instructions"][0]["bytes"], "c88707");
+    assert!(
+        report["instructions"][0]["block_gas"].is_u64() && report["instructions"][1]["block_gas"].is_null()
+    );
+}
+
+#[test]
+fn disasm_shows_source_lines() {
+    let out = line(&format!("disasm {} --source", guest("ledger")));
+    assert!(out.with_code(0).contains(".rs:"), "{}", out.out);
+}
+
+#[test]
+fn inspect_tells_what_a_program_is() {
+    golden("inspect-bank.txt", line(&format!("inspect {} --blocks", guest("bank"))).with_code(0));
+    let report = line(&format!("inspect {} --json", guest("bank"))).json(0);
+    let run = line(&format!("run {} open_account --json", guest("bank"))).json(0);
+    assert_eq!(report["image"], run["instance"]["image"], "the image that a run runs");
+    assert_eq!(report["imports"][0]["operation"], "HOST_CALL");
+    assert!(report["blocks"].is_null());
+    let blocks = line(&format!("inspect {} --blocks --json", guest("bank"))).json(0);
+    let blocks = blocks["blocks"].as_array().unwrap().clone();
+    let sum = |key: &str| blocks.iter().map(|b| b[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(report["gas"]["total"], sum("gas"));
+    assert_eq!(report["instructions"], sum("instructions"));
+}
+
+#[test]
+fn inspect_of_flat_programs_says_so() {
+    let scratch = Scratch::new();
+    let jam = line(&format!("inspect {} --json", scratch.file("echo", &echo()))).json(0);
+    assert!(jam["image"].is_null() && jam["no_image"].as_str().unwrap().contains("flat"));
+    assert_eq!(jam["exports"][0]["name"], "refine");
+    let other =
+        line(&format!("inspect {} --gas-model per-instruction --json", scratch.file("forever", FOREVER)));
+    assert_eq!(other.json(0)["gas"]["max"], 1);
+}
+
+/// Two vectors of the older schema: the first holds, the second does not.
+fn vectors() -> String {
+    let vector = |name: &str, a2: u64| {
+        format!(
+            r#"{{"name":"{name}","initial-regs":[0,0,0,0,0,0,0,1,2,0,0,0,0],"initial-pc":0,"initial-page-map":[],"#
+        ) + r#""initial-memory":[],"initial-gas":10000,"program":[0,0,4,190,135,9,0,9],"expected-status":"panic","#
+            + &format!(r#""expected-regs":[0,0,0,0,0,0,0,1,2,{a2},0,0,0],"expected-pc":3,"#)
+            + r#""expected-memory":[],"expected-gas":9998}"#
+    };
+    format!("{}\n\n{}\n", vector("right", 3), vector("wrong", 4))
+}
+
+#[test]
+fn conform_counts_and_names_the_first_difference() {
+    let scratch = Scratch::new();
+    let text = vectors();
+    let file = scratch.file("v.jsonl", text.as_bytes());
+    let run = line(&format!("conform {file}"));
+    let out = run.with_code(1);
+    assert!(out.contains(": 1 passed, 1 failed") && out.contains("  wrong: step"), "{out}");
+    assert!(out.contains("register 9 is 0x3, not 0x4"), "{out}");
+    let report = line(&format!("conform {file} {file} --json --backend interpreter")).json(1);
+    assert_eq!((report["passed"].as_u64(), report["failed"].as_u64()), (Some(2), Some(2)));
+    assert_eq!(report["files"][0]["failures"][0]["name"], "wrong");
+    let right = scratch.file("right.jsonl", text.lines().next().unwrap().as_bytes());
+    line(&format!("conform {right}")).with_code(0);
+    line(&format!("conform {right} --gas pipeline")).with_code(0);
+    let broken = line(&format!("conform {}", scratch.file("broken", b"{\"name\":")));
+    broken.with_code(2);
+    assert!(broken.err.contains("line 1"), "{}", broken.err);
+    line("conform").with_code(2);
+}
+
+#[test]
+fn conform_passes_the_shared_vectors() {
+    let folder = root().join("../shared/vectors");
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        println!("no vectors beside the repository: nothing to run");
+        return;
+    };
+    let mut files: Vec<_> = entries.map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "jsonl"));
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let run = line(&format!("conform {}", file.display()));
+        print!("{}", run.with_code(0));
+    }
+}
+
+#[test]
+fn numberings_can_be_chosen() {
+    let scratch = Scratch::new();
+    // 102 is count_set_bits_64 in 0.7 and count_set_bits_32 in 0.8.
+    let file = scratch.file("count", &[0, 0, 3, 102, 0x77, 0, 0b101]);
+    let text =
+        |numbering: &str| line(&format!("disasm {file} --numbering {numbering}")).with_code(0).to_owned();
+    assert!(text("0.7").contains("count_set_bits_64"));
+    assert!(text("0.8").contains("count_set_bits_32"));
+    assert!(text("canonical").contains("count_set_bits_32"));
+    line(&format!("disasm {file} --format polkavm")).with_code(2);
+}
