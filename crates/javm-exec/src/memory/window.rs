@@ -71,12 +71,12 @@ impl Region {
 
     fn original(&self, page: u32) -> Option<&[u8]> {
         let (source, first) = self.source.as_ref()?;
-        source.page(first + (page - self.first))
+        source.page(first.wrapping_add(page - self.first))
     }
 
     /// The part of the region that lies in `first..end`, which must not be empty.
     fn cut(&self, first: u32, end: u32) -> Self {
-        let source = self.source.as_ref().map(|(s, p)| (Arc::clone(s), p + (first - self.first)));
+        let source = self.source.as_ref().map(|(s, p)| (Arc::clone(s), p.wrapping_add(first - self.first)));
         Self { first, count: end - first, source, ..self.clone() }
     }
 }
@@ -191,6 +191,9 @@ impl WindowPool {
             let mut oldest = idle.remove(0);
             drop(idle);
             oldest.attached.window.reset().ok()?;
+            for r in oldest.regions.iter().filter(|r| r.backing == Backing::Filled) {
+                oldest.attached.filled.remove(r.first, r.first + r.count);
+            }
             return Some((oldest.attached, Vec::new()));
         }
         drop(idle);
@@ -518,7 +521,7 @@ impl WindowMemory {
     fn carve(&mut self, first: u32, end: u32, mut keep: impl FnMut(Region) -> Option<Region>) {
         let from = self.regions.partition_point(|r| r.end() <= first);
         let to = self.regions.partition_point(|r| r.first < end);
-        if from >= to {
+        if from >= to || first >= end {
             return;
         }
         let mut new = Vec::with_capacity(to - from + 2);
