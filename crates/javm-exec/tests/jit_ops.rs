@@ -9,7 +9,7 @@ use javm_testkit::{Rng, builder::Builder};
 fn any(rng: &mut Rng, op: Op, targets: &[u32]) -> Instruction {
     let mut i = Instruction::new(op);
     let few = rng.one_in(2).then(|| [*rng.one_of(&Reg::ALL), *rng.one_of(&Reg::ALL)]);
-    let mut reg = |rng: &mut Rng| match &few {
+    let reg = |rng: &mut Rng| match &few {
         Some(few) => *rng.one_of(few),
         None => *rng.one_of(&Reg::ALL),
     };

@@ -10,8 +10,8 @@ use javm_testkit::{
     r#gen::{self, Case, Options},
 };
 
-fn engine(backend: Backend) -> Option<Engine> {
-    Engine::new(Config::new().backend(backend).gas_model(GasModel::Pipeline)).ok()
+fn engine(backend: Backend, model: GasModel) -> Option<Engine> {
+    Engine::new(Config::new().backend(backend).gas_model(model)).ok()
 }
 
 fn cases(default: u64) -> u64 {
@@ -32,8 +32,9 @@ fn compare(interpreter: &Engine, recompiler: &Engine, case: &Case) -> Result<usi
     }
 }
 
-fn all(seeds: std::ops::Range<u64>, make: impl Fn(u64) -> Case + Sync) {
-    let (Some(interpreter), Some(recompiler)) = (engine(Backend::Interpreter), engine(Backend::Recompiler))
+fn all(model: GasModel, seeds: std::ops::Range<u64>, make: impl Fn(u64) -> Case + Sync) {
+    let (Some(interpreter), Some(recompiler)) =
+        (engine(Backend::Interpreter, model), engine(Backend::Recompiler, model))
     else {
         return;
     };
@@ -60,10 +61,26 @@ fn all(seeds: std::ops::Range<u64>, make: impl Fn(u64) -> Case + Sync) {
 
 #[test]
 fn programs_that_run_for_a_while() {
-    all(0..cases(3_000), |seed| r#gen::case(seed, &Options::ALL));
+    all(GasModel::Pipeline, 0..cases(3_000), |seed| r#gen::case(seed, &Options::ALL));
 }
 
 #[test]
 fn any_valid_code() {
-    all(0..cases(3_000), |seed| r#gen::raw(seed, &Options::ALL));
+    all(GasModel::Pipeline, 0..cases(3_000), |seed| r#gen::raw(seed, &Options::ALL));
+}
+
+#[test]
+fn gas_per_instruction() {
+    all(GasModel::PerInstruction, 0..cases(3_000) / 2, |seed| r#gen::case(seed, &Options::ALL));
+    all(GasModel::PerInstruction, 0..cases(3_000) / 2, |seed| r#gen::raw(seed, &Options::ALL));
+}
+
+/// The same programs with more and more gas: the run stops at one block after the other.
+#[test]
+fn out_of_gas_at_every_block() {
+    all(GasModel::Pipeline, 0..cases(3_000), |seed| {
+        let mut case = r#gen::case(1 << 40 | seed / 60, &Options::ALL);
+        case.gas = seed % 60 * 13;
+        case
+    });
 }

@@ -50,13 +50,15 @@ pub(super) struct Compiler<'a> {
 /// interpreted.
 pub(crate) fn compile(code: &Code, model: GasModel) -> Option<Program> {
     let index = BlockIndex::new(code);
-    let capacity = HEAD + index.count() as usize * 5 + code.len() as usize * MAX_EXPANSION + MAX_INSTRUCTION;
+    let capacity =
+        HEAD + (index.count() as usize + 1) * 5 + code.len() as usize * MAX_EXPANSION + MAX_INSTRUCTION;
     if i32::try_from(capacity).is_err() {
         return None;
     }
     let mut draft = Draft::new(capacity)?;
     let mut asm = Asm::new(draft.bytes());
-    let stubs = Stubs::emit(&mut asm, index.count());
+    // One more than there are: the end of the code is a block too.
+    let stubs = Stubs::emit(&mut asm, index.count() + 1);
     let mut c = Compiler {
         asm,
         stubs,
@@ -74,6 +76,7 @@ pub(crate) fn compile(code: &Code, model: GasModel) -> Option<Program> {
     let mut lengths = Vec::with_capacity(estimate);
     let mut pricer = Pricer::new(model);
     let mut cost_at = None;
+    let mut terminated = false;
     while let Some((instruction, next)) = code.decode(c.pc) {
         if !c.asm.has_room(MAX_INSTRUCTION) {
             return None;
@@ -89,12 +92,18 @@ pub(crate) fn compile(code: &Code, model: GasModel) -> Option<Program> {
         instruction.visit(&mut c);
         lengths.push((c.asm.pos() - start) as u8);
         pricer.push(&instruction, c.pc, next, code);
-        if (instruction.op.is_terminator() || next == code.len())
+        terminated = instruction.op.is_terminator();
+        if (terminated || next == code.len())
             && let Some(at) = cost_at.take()
         {
             c.end_block(at, pricer.finish())?;
         }
         c.pc = next;
+    }
+    let end_cost = end_cost(code, model);
+    if terminated && end_cost != 0 {
+        let at = c.begin_block();
+        c.end_block(at, end_cost)?;
     }
     c.exit_with_pc(code.len(), stubs.panic);
     c.bind_jumps()?;
@@ -110,11 +119,21 @@ pub(crate) fn compile(code: &Code, model: GasModel) -> Option<Program> {
         executable,
         index,
         blocks: blocks.into(),
+        end_cost,
         marks: marks.into(),
         lengths: lengths.into(),
         sites: sites.into(),
         stubs,
     })
+}
+
+/// What going on behind the last instruction costs: nothing in the Gray Paper 0.8; in 0.7 a `trap` stands
+/// there.
+fn end_cost(code: &Code, model: GasModel) -> u32 {
+    match model {
+        GasModel::Pipeline => 0,
+        GasModel::PerInstruction => javm_gas::block_cost(code, model, code.len()),
+    }
 }
 
 impl Compiler<'_> {

@@ -46,7 +46,10 @@ pub(super) struct Site {
 pub(crate) struct Program {
     pub(super) executable: Executable,
     pub(super) index: BlockIndex,
+    /// In order of their offsets; the end of the code may be one, behind all others.
     pub(super) blocks: Box<[Block]>,
+    /// What an entry at the end of the code costs.
+    pub(super) end_cost: u32,
     pub(super) marks: Box<[Mark]>,
     pub(super) lengths: Box<[u8]>,
     pub(super) sites: Box<[Site]>,
@@ -111,6 +114,9 @@ impl Program {
     /// Offset of a block's first instruction.
     pub(super) fn block_pc(&self, code: &Code, block: u32) -> Option<u32> {
         let native = self.blocks.get(block as usize)?.native;
+        if block == self.index.count() {
+            return Some(code.len());
+        }
         self.instruction_at(code, native).map(|(pc, _)| pc)
     }
 }

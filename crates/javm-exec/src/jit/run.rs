@@ -26,6 +26,9 @@ pub(crate) fn run<H: EcallHandler>(
     // instruction in this respect.
     let Ok(pc) = u32::try_from(regs.pc) else { return Some(ExitReason::Panic) };
     if pc == code.len() {
+        if !*gas_charged && !counter.charge(u64::from(program.end_cost)) {
+            return Some(ExitReason::OutOfGas);
+        }
         *gas_charged = true;
         return Some(ExitReason::Panic);
     }
