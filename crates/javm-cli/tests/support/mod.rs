@@ -107,6 +107,11 @@ pub(crate) fn golden(name: &str, found: &str) {
     assert!(wanted == found, "{name} differs from line {} on; found:\n{found}", at + 1);
 }
 
+/// A golden file as it is.
+pub(crate) fn golden_text(name: &str) -> String {
+    fs::read_to_string(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).join(name)).unwrap()
+}
+
 /// Adds its two arguments and returns the sum.
 pub(crate) const ADD: &[u8] = &[0, 0, 5, 200, 0x87, 7, 50, 0, 0b1001];
 /// Asks for host call 5 and returns what it got.
