@@ -1,8 +1,15 @@
-//! Which endpoint of an image an export becomes.
+//! Which endpoint of an image an export becomes, and which exports are declarations instead.
+//!
+//! A container has no room for what an image says about its slots, so a program says it by the *names* of
+//! exports that start with [`DECLARATION_PREFIX`]. They lead nowhere and are no endpoints; what they mean is
+//! the publisher's business.
 //!
 //! Source: `capabilities.md` section 4, "From a PolkaVM program".
 
 use crate::program::{Export, Program};
+
+/// What the name of an export starts with that declares something of the image and is no endpoint.
+pub const DECLARATION_PREFIX: &[u8] = b"@image:";
 
 /// Why exports do not number the endpoints of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,7 +18,7 @@ pub enum EndpointError {
     /// An index is above 255.
     #[error("export {position}: an image has endpoints 0 to 255 only")]
     TooLarge {
-        /// Position in the export list, from 0.
+        /// Position among the exports that are no declarations, from 0.
         position: usize,
     },
     /// Two exports have one index.
@@ -43,14 +50,16 @@ pub fn endpoint_index(name: &[u8], position: usize) -> Result<u8, EndpointError>
 }
 
 impl Program {
-    /// The exports with their endpoint indices, in export-list order.
+    /// The exports with their endpoint indices, in export-list order. Declarations are left out, and do not
+    /// count where an index is a position.
     ///
     /// # Errors
     /// [`EndpointError`] when an index is above 255 or occurs twice.
     pub fn endpoints(&self) -> Result<Vec<(u8, &Export)>, EndpointError> {
         let mut seen = [None; 256];
         let mut endpoints = Vec::with_capacity(self.exports().len().min(256));
-        for (position, export) in self.exports().iter().enumerate() {
+        let exports = self.exports().iter().filter(|export| declaration(&export.name).is_none());
+        for (position, export) in exports.enumerate() {
             let index = endpoint_index(&export.name, position)?;
             if let Some(first) = seen[usize::from(index)].replace(position) {
                 return Err(EndpointError::Duplicate { index, first, second: position });
@@ -59,11 +68,29 @@ impl Program {
         }
         Ok(endpoints)
     }
+
+    /// What the program declares of its image, in export-list order: each the name of an export without
+    /// [`DECLARATION_PREFIX`], such as `gas_slots=6,7`.
+    pub fn declarations(&self) -> impl Iterator<Item = &[u8]> {
+        self.exports().iter().filter_map(|export| declaration(&export.name))
+    }
+}
+
+/// What the name of an export declares, if it declares something.
+fn declaration(name: &[u8]) -> Option<&[u8]> {
+    name.strip_prefix(DECLARATION_PREFIX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn declarations_are_told_from_endpoints() {
+        assert_eq!(declaration(b"@image:gas_slots=6,7"), Some(&b"gas_slots=6,7"[..]));
+        assert_eq!(declaration(b"image:gas_slots=6"), None);
+        assert_eq!(declaration(b"@3"), None);
+    }
 
     #[test]
     fn names_number_endpoints() {

@@ -48,5 +48,5 @@ pub use fault::{FaultDetail, FaultInfo};
 pub use image_cache::ImageCache;
 pub use javm_exec::ExitReason;
 pub use kernel_assist::{InProcessKernelAssist, KernelAssist, KernelImage, SaveResult, kernel_image_hash};
-pub use publish::{PublishError, first_instance, image_of, publish};
+pub use publish::{PublishError, first_instance, image_of, marker, publish};
 pub use vm::{CallResult, Emit, Vm};

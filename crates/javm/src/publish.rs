@@ -4,6 +4,15 @@
 //! 255, read-write data initial slot 254 (persistent), the stack ephemeral. Imports are operations: by
 //! number as they are, by name renumbered.
 //!
+//! What an image says about its slots beyond that, a program declares by the names of exports that are no
+//! endpoints (the SDK's `image!` makes them):
+//!
+//! | export | field of the image |
+//! | --- | --- |
+//! | `@image:yield_marker_slot=5` | `yield_marker_slot` |
+//! | `@image:gas_slots=6,7` | `gas_slots`, in this order |
+//! | `@image:quota_slots=8` | `quota_slots`, in this order |
+//!
 //! Source: capability machine, section 4, "From a PolkaVM program".
 
 use std::collections::BTreeMap;
@@ -37,6 +46,14 @@ pub enum PublishError {
         number: u32,
         /// The symbol.
         name: String,
+    },
+    /// A declaration that is none of those above, or that is there twice.
+    #[error("the program declares `@image:{declaration}` of its image, which {problem}")]
+    Declaration {
+        /// What stands behind `@image:`.
+        declaration: String,
+        /// What is wrong with it.
+        problem: &'static str,
     },
     /// Imports cannot be renumbered.
     #[error(transparent)]
@@ -91,10 +108,41 @@ fn resolve_imports(program: &Program) -> Result<Program, PublishError> {
     Ok(program)
 }
 
+/// Sets what one declaration says.
+fn declare(image: &mut Image, declaration: &[u8]) -> Result<(), PublishError> {
+    let text = String::from_utf8_lossy(declaration);
+    let refuse = |problem| Err(PublishError::Declaration { declaration: text.clone().into_owned(), problem });
+    let Some((field, value)) = text.split_once('=') else { return refuse("gives no value") };
+    // Digits alone: `parse` would take a sign.
+    let slot = |s: &str| s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse::<u8>().ok()).flatten();
+    let slots: Option<Vec<_>> = value.split(',').map(|s| slot(s).map(|n| SlotIdx(n.into()))).collect();
+    let Some(slots) = slots else { return refuse("names no slots from 0 to 255") };
+    let list = match field {
+        "gas_slots" => &mut image.gas_slots,
+        "quota_slots" => &mut image.quota_slots,
+        "yield_marker_slot" => {
+            return match (slots.as_slice(), image.yield_marker_slot) {
+                ([slot], None) => {
+                    image.yield_marker_slot = Some(*slot);
+                    Ok(())
+                }
+                ([_], Some(_)) => refuse("is there twice"),
+                _ => refuse("names more than one slot"),
+            };
+        }
+        _ => return refuse("is no field that a program can declare"),
+    };
+    if !list.is_empty() {
+        return refuse("is there twice");
+    }
+    *list = slots;
+    Ok(())
+}
+
 /// The image of a program.
 ///
 /// # Errors
-/// [`PublishError`] when exports or imports are not those of an image.
+/// [`PublishError`] when exports, declarations or imports are not those of an image.
 pub fn image_of(program: &Program) -> Result<ImageParts, PublishError> {
     let program = resolve_imports(program)?;
     let mut endpoints = BTreeMap::new();
@@ -127,7 +175,7 @@ pub fn image_of(program: &Program) -> Result<ImageParts, PublishError> {
         });
     }
     let code = program.code();
-    let image = Image {
+    let mut image = Image {
         code: code.bytes().to_vec(),
         packed_bitmask: code.packed_bitmask(),
         jump_table: code.jump_table().to_vec(),
@@ -135,6 +183,9 @@ pub fn image_of(program: &Program) -> Result<ImageParts, PublishError> {
         memory_mappings,
         ..Image::default()
     };
+    for declaration in program.declarations() {
+        declare(&mut image, declaration)?;
+    }
     Ok(ImageParts { image, pinned, initial, program })
 }
 
@@ -173,4 +224,64 @@ pub fn first_instance(
     let root = cache.put_cap(&Cap::CNode(table))?;
     let instance = InstanceCap::new(lineage::genesis(image), image, CapHashOrRef::Hash(root));
     Ok(cache.put_cap(&Cap::Instance(instance))?)
+}
+
+/// A marker that the embedder, or whoever publishes, hands out under a name: an instance that does nothing but
+/// trap, with the name as a Data in slot 1. Equal names are equal markers. Guests cannot make one: its lineage
+/// starts with its own image.
+///
+/// # Errors
+/// Never in practice: the image is valid.
+pub fn marker(cache: &mut CacheDirectory, name: &[u8]) -> Result<CapHash, PublishError> {
+    // One `trap`, which is opcode 0.
+    let image = Image { code: vec![0], packed_bitmask: vec![1], ..Image::default() };
+    let image = cache.put_cap(&Cap::image_with_slots(&image, &[], &[])?)?;
+    let name = cache.put_cap(&Cap::Data(DataCap::new(name)))?;
+    first_instance(cache, image, &[(SlotIdx(1), name)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(all: &[&str]) -> Result<Image, String> {
+        let mut image = Image::default();
+        all.iter().try_for_each(|one| declare(&mut image, one.as_bytes())).map_err(|e| e.to_string())?;
+        Ok(image)
+    }
+
+    #[test]
+    fn declarations_become_fields() {
+        let image = declared(&["gas_slots=6,7", "yield_marker_slot=5", "quota_slots=255"]).unwrap();
+        assert_eq!(image.yield_marker_slot, Some(SlotIdx(5)));
+        assert_eq!(image.gas_slots, [SlotIdx(6), SlotIdx(7)]);
+        assert_eq!(image.quota_slots, [SlotIdx(255)]);
+    }
+
+    #[test]
+    fn bad_declarations_are_named() {
+        for (declarations, problem) in [
+            (&["gas_slots"][..], "gives no value"),
+            (&["gas_slots="], "names no slots from 0 to 255"),
+            (&["gas_slots=1,"], "names no slots from 0 to 255"),
+            (&["gas_slots=256"], "names no slots from 0 to 255"),
+            (&["quota_slots=+1"], "names no slots from 0 to 255"),
+            (&["colour=1"], "is no field that a program can declare"),
+            (&["yield_marker_slot=1,2"], "names more than one slot"),
+            (&["yield_marker_slot=1", "yield_marker_slot=1"], "is there twice"),
+            (&["gas_slots=1", "gas_slots=2"], "is there twice"),
+        ] {
+            let last = declarations.last().unwrap();
+            let expected = format!("the program declares `@image:{last}` of its image, which {problem}");
+            assert_eq!(declared(declarations).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn a_marker_is_its_name() {
+        let mut cache = CacheDirectory::new();
+        let [a, b, c] = [&b"a"[..], b"b", b"a"].map(|name| marker(&mut cache, name).unwrap());
+        assert_eq!(a, c);
+        assert_ne!(a, b);
+    }
 }

@@ -78,10 +78,13 @@ pub(crate) fn link(program: &str, set: InstructionSet, elf: &[u8]) -> Result<Lin
     })
 }
 
-/// The endpoints by index. An export must be named `NAME@N`, and no index be there twice.
+/// What the names of exports start with that declare something of the image (`javm_guest::image!`).
+const DECLARATION: &str = "@image:";
+
+/// The endpoints by index. An export that declares nothing must be named `NAME@N`, and no index be there twice.
 fn endpoints(program: &str, exports: Vec<String>) -> Result<BTreeMap<u8, String>, Error> {
     let mut endpoints = BTreeMap::new();
-    for export in exports {
+    for export in exports.into_iter().filter(|name| !name.starts_with(DECLARATION)) {
         let refuse = |export: &str, problem| {
             Err(Error::Export { program: program.to_owned(), export: export.to_owned(), problem })
         };
@@ -103,7 +106,7 @@ mod tests {
     #[test]
     fn exports_are_endpoints() {
         let of = |names: &[&str]| endpoints("p", names.iter().map(|name| (*name).to_owned()).collect());
-        let found = of(&["add@1", "get@0"]).expect("are endpoints");
+        let found = of(&["add@1", "@image:gas_slots=6", "get@0"]).expect("are endpoints");
         assert_eq!(found.into_iter().collect::<Vec<_>>(), [(0, "get@0".to_owned()), (1, "add@1".to_owned())]);
         let error = |names| of(names).expect_err("is refused").to_string();
         assert!(error(&["get"]).starts_with("p: export `get` is no endpoint"));
