@@ -1,8 +1,10 @@
-//! `javm disasm`: a program's instructions, block by block.
+//! `javm disasm`: a program's instructions, block by block, as text that assembles to the same program.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use javm_gas::{BlockCosts, GasModel};
+use javm_isa::disasm::{Options, disassemble};
+use javm_program::Program;
 use serde::Serialize;
 
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
     error::CliError,
     load::{self, path_name},
     options::LoadOptions,
-    show::{Output, Paint, Style, clean, count, hex_bytes},
+    show::{Output, clean, count, hex_bytes},
 };
 
 /// What to disassemble, and how.
@@ -83,39 +85,30 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<Exit, CliError> {
         jump_table: code.jump_table().to_vec(),
         instructions: instructions.collect(),
     };
-    out.report(&report, |report, paint| text(report, args.bytes, paint))?;
+    out.report(&report, |report, _| text(report, &program, args.bytes))?;
     Ok(Exit::Success)
 }
 
-fn text(report: &Report, bytes: bool, paint: Paint) -> String {
-    let mut out = String::new();
+/// The text that `javm asm` takes; everything else that is known is in comments.
+fn text(report: &Report, program: &Program, bytes: bool) -> String {
     let size =
         format!("{}, {}", count(report.code_bytes, "byte"), count(report.instructions.len(), "instruction"));
-    let head = format!("; {}, {}: {size} of code", report.program, report.format);
+    let mut out = format!("; {}, {}: {size} of code\n\n", report.program, report.format);
+    let notes = |pc: u32| {
+        let line = report.instructions.binary_search_by_key(&pc, |line| line.pc).ok();
+        let at = line?;
+        let line = &report.instructions[at];
+        let mut notes: Vec<String> = line.block_gas.iter().map(|gas| format!("block, {gas} gas")).collect();
+        notes.extend(line.exports.iter().map(|name| format!("export {name}")));
+        let source = |line: &Line| line.file.clone().map(|file| (file, line.line));
+        let before = at.checked_sub(1).and_then(|at| source(&report.instructions[at]));
+        if let Some((file, number)) = source(line).filter(|place| before.as_ref() != Some(place)) {
+            notes.push(number.map_or_else(|| file.clone(), |number| format!("{file}:{number}")));
+        }
+        (!notes.is_empty()).then(|| notes.join("\n"))
+    };
+    let options = Options { offsets: true, bytes, notes: Some(&notes), remarks: None };
     // Writing to a string cannot fail.
-    let _ = writeln!(out, "{}", paint.text(Style::Faint, head));
-    if !report.jump_table.is_empty() {
-        let targets: Vec<_> = report.jump_table.iter().map(|t| format!("@{t}")).collect();
-        let _ = writeln!(out, "{}", paint.text(Style::Faint, format!("; jump table: {}", targets.join(" "))));
-    }
-    let mut last_source = None;
-    for line in &report.instructions {
-        if let Some(gas) = line.block_gas {
-            let _ =
-                writeln!(out, "\n{}", paint.text(Style::Faint, format!("; block at {}, {gas} gas", line.pc)));
-        }
-        for export in &line.exports {
-            let _ = writeln!(out, "{}", paint.text(Style::Heading, format!("; export {export}")));
-        }
-        let source = line.file.as_ref().map(|file| (file, line.line));
-        if source.is_some() && source != last_source {
-            let at = line.line.map_or_else(String::new, |n| format!(":{n}"));
-            let file = line.file.as_deref().unwrap_or_default();
-            let _ = writeln!(out, "{}", paint.text(Style::Faint, format!("; {file}{at}")));
-            last_source = source;
-        }
-        let encoded = if bytes { format!("{:<24}", line.bytes) } else { String::new() };
-        let _ = writeln!(out, "{:>8}  {encoded}{}", line.pc, line.text);
-    }
+    let _ = disassemble(program.code(), &mut out, &options);
     out
 }

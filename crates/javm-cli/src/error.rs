@@ -30,6 +30,15 @@ pub(crate) enum CliError {
     /// A program is no image.
     #[error("{name}: {}", clean(&source.to_string()))]
     Publish { name: String, source: javm::PublishError },
+    /// A file is no text.
+    #[error("{}: is not UTF-8 text", path.display())]
+    NotText { path: PathBuf },
+    /// Text does not assemble.
+    #[error("{}: {}", path.display(), clean(&source.to_string()))]
+    Asm { path: PathBuf, source: javm_isa::asm::AsmError },
+    /// Text assembles to something that is no program.
+    #[error("{}: {source}", path.display())]
+    AsmCode { path: PathBuf, source: javm_isa::CodeError },
     /// A file is no vector file.
     #[error("{}: {source}", path.display())]
     Vectors { path: PathBuf, source: javm_testkit::vectors::LoadError },

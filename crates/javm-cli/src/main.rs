@@ -10,6 +10,7 @@
 //! that cannot be used, 3 pause.
 #![forbid(unsafe_code)]
 
+mod asm;
 mod conform;
 mod disasm;
 mod error;
@@ -66,6 +67,8 @@ enum Command {
     Disasm(disasm::Args),
     /// Say what a program is: exports, imports, memory, image, block costs.
     Inspect(inspect::Args),
+    /// Assemble text to a bare program blob.
+    Asm(asm::Args),
     /// Run conformance vectors.
     Conform(conform::Args),
     /// Play a scenario: a story of calls with what is expected of them.
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args, &mut out),
         Command::Disasm(args) => disasm::run(args, &mut out),
         Command::Inspect(args) => inspect::run(args, &mut out),
+        Command::Asm(args) => asm::run(args, &mut out),
         Command::Conform(args) => conform::run(args, &mut out),
         Command::Play(args) => play::run(args, &mut out),
     };

@@ -1,4 +1,4 @@
-//! `javm disasm`, `inspect` and `conform`.
+//! `javm disasm`, `asm`, `inspect` and `conform`.
 
 mod support;
 
@@ -18,6 +18,56 @@ fn disasm_prints_blocks_exports_and_instructions() {
     assert!(
         report["instructions"][0]["block_gas"].is_u64() && report["instructions"][1]["block_gas"].is_null()
     );
+}
+
+#[test]
+fn what_disasm_prints_assembles_to_the_same_program() {
+    let scratch = Scratch::new();
+    for name in ["bank", "hashes", "minivm"] {
+        let text = scratch
+            .file("text", line(&format!("disasm {} --source --bytes", guest(name))).with_code(0).as_bytes());
+        let (blob, again) = (scratch.path("blob"), scratch.path("again"));
+        line(&format!("asm {text} -o {blob}")).with_code(0);
+        let code = |file: &str| {
+            let report = line(&format!("disasm {file} --json")).json(0);
+            let bytes = |i: &serde_json::Value| (i["pc"].clone(), i["bytes"].clone());
+            let instructions: Vec<_> = report["instructions"].as_array().unwrap().iter().map(bytes).collect();
+            (instructions, report["jump_table"].clone())
+        };
+        assert!(code(&guest(name)) == code(&blob), "{name}");
+        let text = scratch.file("text", line(&format!("disasm {blob}")).with_code(0).as_bytes());
+        line(&format!("asm {text} -o {again}")).with_code(0);
+        assert!(std::fs::read(&blob).unwrap() == std::fs::read(&again).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn asm_makes_a_blob_that_runs() {
+    let scratch = Scratch::new();
+    let text = "; adds up the numbers from a0 down to 1\n    load_imm a1, 0\n.export sum @loop\nloop:\n    \
+                add_64 a1, a1, a0\n    add_imm_64 a0, a0, -1\n    branch_ne_imm a0, 0, @loop\n    \
+                move_reg a0, a1\n    jump_ind ra, 0\n";
+    // A loop needs a block to come back to.
+    let text = text.replace(".export", "    fallthrough\n.export");
+    let (file, blob) = (scratch.file("sum.s", text.as_bytes()), scratch.path("sum"));
+    let report = line(&format!("asm {file} -o {blob} --json")).json(0);
+    assert_eq!(
+        (report["instructions"].as_u64(), report["exports"][0]["name"].as_str()),
+        (Some(7), Some("sum"))
+    );
+    assert_eq!(report["labels"]["loop"], report["exports"][0]["pc"]);
+    assert_eq!(line(&format!("run {blob} 0 10 --json")).json(0)["value"], 55);
+    line(&format!("asm {file}")).with_code(2);
+    for (text, words) in
+        [("trap\nhop a0", "line 2, column 1: `hop`"), ("", "no instructions"), ("\u{1b}[2J", "\\u{1b}")]
+    {
+        let kept = std::fs::read(&blob).unwrap();
+        let run = line(&format!("asm {} -o {blob}", scratch.file("bad.s", text.as_bytes())));
+        run.with_code(2);
+        assert!(run.err.contains(words), "{text}: {}", run.err);
+        assert_eq!(std::fs::read(&blob).unwrap(), kept, "nothing is written");
+    }
+    line(&format!("asm {} -o {blob}", scratch.file("bytes", &[0xFF]))).with_code(2);
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<Exit, CliError> {
     let (name, text, files) = match &args.scenario {
         None => ("the built-in scenario".to_owned(), BUILT_IN.to_owned(), Files::Embedded),
         Some(path) => {
-            let invalid = |_| CliError::NotHere("the scenario is not UTF-8 text");
+            let invalid = |_| CliError::NotText { path: path.clone() };
             let text = String::from_utf8(load::bytes(path)?).map_err(invalid)?;
             let folder = path.parent().unwrap_or(Path::new("")).to_owned();
             (path_name(path), text, Files::Folder(folder))
