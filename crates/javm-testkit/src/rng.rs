@@ -22,7 +22,7 @@ impl Rng {
     /// A number below `n`; 0 for 0.
     pub const fn below(&mut self, n: u64) -> u64 {
         // The high half of a product: no division, and the bias is far below what a test could notice.
-        (self.bits() as u128 * n as u128 >> 64) as u64
+        ((self.bits() as u128 * n as u128) >> 64) as u64
     }
 
     /// A length or index below `n`; 0 for 0.

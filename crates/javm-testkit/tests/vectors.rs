@@ -84,7 +84,10 @@ fn with(changes: &[(&str, &str)]) -> Result<(), String> {
     let report = run_file(&file, &RunConfig::default()).unwrap();
     match report.failed.first() {
         Some(failure) => Err(failure.difference.clone()),
-        None => Ok(assert_eq!(report.passed, 1)),
+        None => {
+            assert_eq!(report.passed, 1);
+            Ok(())
+        }
     }
 }
 
