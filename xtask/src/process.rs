@@ -23,7 +23,7 @@ pub(crate) enum Failure {
     #[error("cannot read the output of `{command}`: {source}")]
     Output { command: String, source: serde_json::Error },
     /// Rules are broken; they have been printed.
-    #[error("{count} rules broken")]
+    #[error("{count} places break a rule")]
     Tidy { count: usize },
 }
 

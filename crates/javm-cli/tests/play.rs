@@ -22,7 +22,8 @@ fn results(report: &Value) -> Value {
         }
         step
     };
-    json!({ "programs": report["programs"], "steps": report["steps"].as_array().unwrap().iter().map(step).collect::<Vec<_>>() })
+    let steps: Vec<_> = report["steps"].as_array().unwrap().iter().map(step).collect();
+    json!({ "programs": report["programs"], "steps": steps })
 }
 
 #[test]

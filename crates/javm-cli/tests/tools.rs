@@ -105,11 +105,21 @@ fn inspect_of_flat_programs_says_so() {
 /// Two vectors of the older schema: the first holds, the second does not.
 fn vectors() -> String {
     let vector = |name: &str, a2: u64| {
-        format!(
-            r#"{{"name":"{name}","initial-regs":[0,0,0,0,0,0,0,1,2,0,0,0,0],"initial-pc":0,"initial-page-map":[],"#
-        ) + r#""initial-memory":[],"initial-gas":10000,"program":[0,0,4,190,135,9,0,9],"expected-status":"panic","#
-            + &format!(r#""expected-regs":[0,0,0,0,0,0,0,1,2,{a2},0,0,0],"expected-pc":3,"#)
-            + r#""expected-memory":[],"expected-gas":9998}"#
+        serde_json::json!({
+            "name": name,
+            "initial-regs": [0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0],
+            "initial-pc": 0,
+            "initial-page-map": [],
+            "initial-memory": [],
+            "initial-gas": 10000,
+            "program": [0, 0, 4, 190, 135, 9, 0, 9],
+            "expected-status": "panic",
+            "expected-regs": [0, 0, 0, 0, 0, 0, 0, 1, 2, a2, 0, 0, 0],
+            "expected-pc": 3,
+            "expected-memory": [],
+            "expected-gas": 9998,
+        })
+        .to_string()
     };
     format!("{}\n\n{}\n", vector("right", 3), vector("wrong", 4))
 }
