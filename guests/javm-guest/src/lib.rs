@@ -8,14 +8,15 @@
 //! * [`Slot`] and its kinds ([`Instance`], [`Data`], [`Image`], [`CNode`], [`Type`], [`Any`]): what an
 //!   instance holds and what it can do with it;
 //! * [`gas_left`], [`reply`], [`fault`]: the run itself;
-//! * [`stack_size!`], `heap!` (feature `alloc`): memory beyond the default;
+//! * [`image!`]: which slots pay for the program, and where its [`Catcher`] sits;
+//! * [`stack_size!`], `heap!` (feature `alloc`), [`Window`]: memory beyond the default;
 //! * [`raw`]: one function per operation of the machine, in registers.
 //!
 //! The same crate compiles natively: pure code runs as it is, operations go to the [`host`] backend that a
 //! test installs, and a static belongs to its thread, so that each test has its own instance.
 //!
 //! All unsafe code of guests is in this crate: `raw` and `link` (the instruction and what the linker reads),
-//! `memory` (a guest has one thread), `heap`. Numbers come from `javm-abi`, never from here.
+//! `memory` (a guest has one thread), `heap`, `window`. Numbers come from `javm-abi`, never from here.
 #![no_std]
 
 #[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
@@ -28,7 +29,10 @@ mod data;
 pub mod heap;
 #[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
 pub mod host;
+#[doc(hidden)]
+pub mod image;
 mod instance;
+mod kernel;
 #[doc(hidden)]
 pub mod link;
 mod memory;
@@ -36,13 +40,16 @@ pub mod raw;
 mod register;
 mod run;
 mod slot;
+mod window;
 
 pub use data::NoData;
 pub use instance::CallError;
 pub use javm_abi::status::FaultCode;
 pub use javm_abi::{GuestOp, SlotPath};
 pub use javm_guest_macros::endpoint;
+pub use kernel::Catcher;
 pub use memory::{Exclusive, Persistent};
 pub use register::{FromRegister, IntoRegister};
 pub use run::{emit, fault, gas_left, reply};
 pub use slot::{Any, AnySlot, CNode, Data, Image, Instance, Kind, SCRATCHPAD, Slot, SlotKind, Type};
+pub use window::Window;

@@ -47,7 +47,7 @@ impl Metadata {
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __export {
-    ($symbol:literal, $inputs:literal, $entry:path) => {
+    ($symbol:expr, $inputs:literal, $entry:path) => {
         #[unsafe(link_section = ".polkavm_metadata")]
         static METADATA: $crate::link::Metadata = $crate::link::Metadata::export($symbol, $inputs);
 
@@ -71,7 +71,7 @@ macro_rules! __export {
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __export {
-    ($symbol:literal, $inputs:literal, $entry:path) => {};
+    ($symbol:expr, $inputs:literal, $entry:path) => {};
 }
 
 /// Sets the size of the program's stack in bytes; once per program. The default is 8 KiB, and running off

@@ -96,16 +96,51 @@ javm_abi::for_each_guest_op!(operations);
 /// Defines functions for operations of the chain that embeds the machine (numbers 64 and up), beside those
 /// of this module: `chain_operations! { 64 BLOCK_HEIGHT []; 65 BALANCE_OF [account]; }`.
 ///
-/// Each becomes an `unsafe fn NAME(operands: u64, …) -> raw::Returned` of at most six operands, φ7..φ12.
+/// Each becomes an `unsafe fn NAME(operands: u64, …) -> raw::Returned` of at most six operands, φ7..φ12. With
+/// `safe` behind the number, as in `64 safe BLOCK_HEIGHT [];`, it is a safe function: the author's word that
+/// the operation touches no memory of the program.
 #[macro_export]
 macro_rules! chain_operations {
-    ($($(#[$attribute:meta])* $number:literal $name:ident [$($operand:ident),*];)*) => {
-        $(
-            const _: () = assert!($number >= $crate::raw::FIRST_CHAIN_OPERATION, "chain operations count from 64");
-            $crate::__operation! { $(#[$attribute])* $number $name [$($operand)*] }
-        )*
+    ($(#[$attribute:meta])* $number:literal safe $name:ident [$($operand:ident),*]; $($rest:tt)*) => {
+        $(#[$attribute])*
+        #[allow(non_snake_case)]
+        pub fn $name($($operand: u64),*) -> $crate::raw::Returned {
+            mod operation {
+                $crate::chain_operations! { $number $name [$($operand),*]; }
+            }
+            // SAFETY: the author says that the operation touches no memory.
+            unsafe { operation::$name($($operand),*) }
+        }
+        $crate::chain_operations! { $($rest)* }
+    };
+    () => {};
+    ($(#[$attribute:meta])* $number:literal $name:ident [$($operand:ident),*]; $($rest:tt)*) => {
+        const _: () = assert!($number >= $crate::raw::FIRST_CHAIN_OPERATION, "chain operations count from 64");
+        $crate::__operation! { $(#[$attribute])* $number $name [$($operand)*] }
+        $crate::chain_operations! { $($rest)* }
     };
 }
 
 /// The first number that a chain gives a meaning.
 pub const FIRST_CHAIN_OPERATION: u32 = javm_abi::ops::FIRST_USER_OP;
+
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "the macro is for modules that other crates see")]
+mod tests {
+    use crate::host::{Operation, install};
+
+    crate::chain_operations! {
+        /// Height of a block.
+        64 safe BLOCK_HEIGHT [];
+        66 WRITE [address];
+        65 safe ADD [a, b];
+    }
+
+    #[test]
+    fn operations_of_a_chain_are_functions() {
+        install(|op: Operation<'_>| [u64::from(op.number), op.registers[0], op.registers[1]]);
+        assert_eq!((BLOCK_HEIGHT(), ADD(1, 2)), ([64, 0, 0], [65, 1, 2]));
+        // SAFETY: the backend above writes nowhere.
+        assert_eq!(unsafe { WRITE(7) }, [66, 7, 0]);
+    }
+}

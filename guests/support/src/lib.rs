@@ -1,8 +1,11 @@
-//! What several guest programs share: patterned input, a generator of numbers, checksums.
+//! What several guest programs share: patterned input, a generator of numbers, checksums, and ([`payment`])
+//! what two programs say to each other.
 //!
 //! Nothing of the machine is here; results must never change, because benchmarks and tests hold them.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod payment;
 
 /// Fills a buffer with the pattern that the hash kernels digest: byte `i` is `31 i + 7`, modulo 256.
 pub fn fill_pattern(buffer: &mut [u8]) {
