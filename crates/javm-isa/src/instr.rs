@@ -111,10 +111,9 @@ impl core::fmt::Debug for Instruction {
 
 /// Small numbers in decimal, the rest in hexadecimal, negative ones with a sign.
 fn write_imm(f: &mut core::fmt::Formatter<'_>, v: u64) -> core::fmt::Result {
-    let signed = v as i64;
-    match signed {
-        -4096..=4096 => write!(f, "{signed}"),
-        i64::MIN..0 => write!(f, "-{:#x}", signed.unsigned_abs()),
+    match v as i64 {
+        small @ -4096..=4096 => write!(f, "{small}"),
+        negative if negative < 0 => write!(f, "-{:#x}", negative.unsigned_abs()),
         _ => write!(f, "{v:#x}"),
     }
 }

@@ -1,5 +1,4 @@
 //! Real guests, end to end: programs of the SDK as instances.
-#![expect(missing_docs, reason = "a test")]
 
 use std::sync::Arc;
 

@@ -10,13 +10,16 @@ use crate::{
     source::{code_only, has_word},
 };
 
-/// The longest line of Rust, in characters.
-const MAX_LINE: usize = 110;
+/// The longest line of Rust, in characters: code is formatted to 110, what the formatter cannot break (literals,
+/// comments) gets some room.
+const MAX_LINE: usize = 130;
 
 /// Where unsafe code may be: files, and folders with everything in them.
 const UNSAFE_ROOMS: &[&str] = &[
     "crates/javm-sys/",
     "crates/javm-exec/src/jit/publish.rs",
+    // Installs signal handlers of a host's own, which is what it tests.
+    "crates/javm-exec/tests/jit_signals.rs",
     "guests/javm-guest/",
     // Its tests quote code that the macros refuse.
     "guests/javm-guest-macros/",
@@ -134,8 +137,8 @@ mod tests {
     fn rules_bite() {
         assert_eq!(broken("a.rs", "//! A.\nfn f() {}\n"), [""; 0]);
         assert_eq!(broken("a.rs", "fn f() {}"), ["a.rs:1: the file does not open with `//!`"]);
-        let long = format!("//! {}", "x".repeat(107));
-        assert_eq!(broken("a.rs", &long), ["a.rs:1: 111 characters, more than 110"]);
+        let long = format!("//! {}", "x".repeat(127));
+        assert_eq!(broken("a.rs", &long), ["a.rs:1: 131 characters, more than 130"]);
         assert_eq!(broken("a.rs", "//! unsafe\nunsafe {}"), ["a.rs:2: unsafe code outside its rooms"]);
         assert_eq!(broken("crates/javm-sys/src/a.rs", "//! A.\nunsafe {}"), [""; 0]);
         assert_eq!(broken("a.rs", &format!("//! A.\n{}!(x)", UNFINISHED[2])), ["a.rs:2: `dbg!`"]);
