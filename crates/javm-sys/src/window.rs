@@ -66,6 +66,7 @@ impl Window {
     }
 
     /// The address that guest address 0 has.
+    #[inline]
     #[must_use]
     pub fn base(&self) -> u64 {
         self.reservation.base() as u64

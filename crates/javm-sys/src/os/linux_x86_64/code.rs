@@ -168,6 +168,7 @@ pub struct CodeMemory(Arc<Piece>);
 
 impl CodeMemory {
     /// Address of the first byte.
+    #[inline]
     #[must_use]
     pub fn base(&self) -> u64 {
         self.0.base() as u64

@@ -10,6 +10,7 @@
 
 use core::{
     arch::{asm, naked_asm},
+    cell::Cell,
     marker::PhantomData,
     mem::{offset_of, size_of},
 };
@@ -22,7 +23,6 @@ use crate::{Exit, Machine, Window, frame, frame::Frame};
 struct Context {
     gpr: *mut u64,
     table: *const u64,
-    window: u64,
     gas: u64,
     target: u64,
 }
@@ -46,13 +46,6 @@ unsafe extern "sysv64" fn stub(context: *mut Context) -> Left {
         "push r14",
         "push r15",
         "sub rsp, {size}",
-        // The window. Whatever ran on this thread in between may have moved the base.
-        "rdgsbase rax",
-        "mov rcx, [rdi + {window}]",
-        "cmp rax, rcx",
-        "je 2f",
-        "wrgsbase rcx",
-        "2:",
         "lea rax, [rip + 3f]",
         "mov [rsp + {exit}], rax",
         "mov rax, [rdi + {table}]",
@@ -105,7 +98,6 @@ unsafe extern "sysv64" fn stub(context: *mut Context) -> Left {
         "pop rbp",
         "ret",
         size = const size_of::<Frame>(),
-        window = const offset_of!(Context, window),
         table = const offset_of!(Context, table),
         gas = const offset_of!(Context, gas),
         gpr = const offset_of!(Context, gpr),
@@ -120,16 +112,30 @@ unsafe extern "sysv64" fn stub(context: *mut Context) -> Left {
 }
 
 /// A stretch of time in which this thread runs emitted code. While it lives the thread's GS base may be that
-/// of a window; it is put back when it is dropped.
+/// of a window; it is put back when it is dropped. Sessions nest, so that a host call may begin another one;
+/// code that changes the GS base must likewise put it back before it returns.
 #[derive(Debug)]
 pub struct Session {
-    gs: u64,
+    /// What the base was.
+    previous: u64,
+    /// What it is, when no session is nested in this one.
+    current: Cell<u64>,
     /// The GS base is the thread's.
     _not_send: PhantomData<*mut ()>,
 }
 
 impl Session {
-    /// Begins one. Sessions nest. `None` where emitted code cannot run.
+    /// Points the GS base at a window.
+    #[inline]
+    fn point_at(&self, base: u64) {
+        if self.current.get() != base {
+            // SAFETY: no Rust code accesses memory through it, and emitted code wants just this.
+            unsafe { asm!("wrgsbase {}", in(reg) base, options(nomem, nostack, preserves_flags)) };
+            self.current.set(base);
+        }
+    }
+
+    /// Begins one. `None` where emitted code cannot run.
     #[must_use]
     pub fn new() -> Option<Self> {
         if super::trap::check_support().is_err() {
@@ -138,14 +144,13 @@ impl Session {
         let gs: u64;
         // SAFETY: reads a register; the kernel allows it, as was checked.
         unsafe { asm!("rdgsbase {}", out(reg) gs, options(nomem, nostack, preserves_flags)) };
-        Some(Self { gs, _not_send: PhantomData })
+        Some(Self { previous: gs, current: Cell::new(gs), _not_send: PhantomData })
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // SAFETY: puts the base back that the thread had; no Rust code accesses memory through it.
-        unsafe { asm!("wrgsbase {}", in(reg) self.gs, options(nomem, nostack, preserves_flags)) };
+        self.point_at(self.previous);
     }
 }
 
@@ -156,16 +161,16 @@ impl Drop for Session {
 /// addresses of this code only, as many as the code checks for.
 #[inline]
 pub unsafe fn enter(
-    _session: &Session,
+    session: &Session,
     code: &CodeMemory,
     offset: u32,
     window: &mut Window,
     machine: Machine<'_>,
 ) -> Exit {
+    session.point_at(window.base());
     let mut context = Context {
         gpr: machine.gpr.as_mut_ptr(),
         table: machine.table.as_ptr(),
-        window: window.base(),
         gas: *machine.gas,
         target: code.base() + u64::from(offset),
     };

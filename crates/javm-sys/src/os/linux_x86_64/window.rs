@@ -43,6 +43,7 @@ impl Reservation {
         NonNull::new(base.cast()).map(|base| Self { base })
     }
 
+    #[inline]
     pub(crate) fn base(&self) -> usize {
         self.base.as_ptr() as usize
     }
