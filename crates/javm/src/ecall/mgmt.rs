@@ -21,6 +21,9 @@ impl<K: KernelAssist> Op<'_, K> {
     /// `MGMT_MOVE`: dst gets the value, src becomes empty.
     pub(super) fn mv(&mut self) -> Result<(), Failure> {
         let (src, dst) = (self.writable(0)?, self.writable(1)?);
+        path::check_apart(src, dst)?;
+        self.full(src)?;
+        self.slot(dst)?;
         self.pay_steps(&[src, dst])?;
         self.touch(src);
         self.touch(dst);
@@ -38,6 +41,9 @@ impl<K: KernelAssist> Op<'_, K> {
     /// `MGMT_CNODE_SWAP`: exchanges two slots, of which either may be empty.
     pub(super) fn swap(&mut self) -> Result<(), Failure> {
         let (a, b) = (self.writable(0)?, self.writable(1)?);
+        path::check_apart(a, b)?;
+        self.slot(a)?;
+        self.slot(b)?;
         self.pay_steps(&[a, b])?;
         self.touch(a);
         self.touch(b);
