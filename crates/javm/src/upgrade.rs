@@ -39,8 +39,11 @@ enum GoOn {
 impl<K: KernelAssist> Vm<K> {
     /// `SET_IMAGE` of the instance that runs.
     pub(crate) fn set_image(&mut self, cache: &mut CacheDirectory, index: usize) -> Result<Flow, VmError> {
+        let (meters, quotas) = (self.meters(cache, index)?, self.quotas(cache, index)?);
         let refused = |vm: &mut Self, cache: &mut CacheDirectory, failure| match failure {
             OpFailure::Refused(error) => {
+                // That it can be paid was found out inside the run.
+                vm.charge(&meters, GuestOp::SetImage.price().fixed);
                 vm.refuse(cache, index, u64::from(GuestOp::SetImage.number()), error)
             }
             OpFailure::Host(error) => Err(error.into()),
@@ -51,14 +54,12 @@ impl<K: KernelAssist> Vm<K> {
         };
         let dirty = layout::dirty(cache, self.stack.at(index))?;
         let pages = layout::dirty_pages(&dirty);
-        let (meters, quotas) = (self.meters(cache, index)?, self.quotas(cache, index)?);
         let bytes = pages.saturating_mul(PAGE_SIZE as u64);
         let quota = match paying_quota(&self.kernel_assist, quotas.as_deref(), bytes) {
             Ok(quota) => quota,
             Err(quota) => return self.raise(cache, index, Raised::Storage(quota)),
         };
-        // The fixed part is paid already.
-        let price = GuestOp::SetImage.price().per_unit.saturating_mul(pages);
+        let price = GuestOp::SetImage.price().of(pages);
         if !self.can_pay(&meters, price) {
             let number = u64::from(GuestOp::SetImage.number());
             return self.raise(cache, index, Raised::OutOfGas(FaultDetail::Price { number }));

@@ -230,8 +230,9 @@ impl<K: KernelAssist> Op<'_, K> {
 
     fn dispatch(&mut self) -> Result<Done, Failure> {
         match self.op {
-            // Halting has its price taken with the commit, whichever way the instance halts.
-            GuestOp::Reply => {
+            // These have their price taken as a whole, with the commit: it can be paid only together with the
+            // dirty pages, and a halt costs the same whichever way the instance halts.
+            GuestOp::Reply | GuestOp::SetImage => {
                 self.gas.add(self.op.price().fixed);
                 return Ok(Done::Control);
             }
@@ -240,7 +241,7 @@ impl<K: KernelAssist> Op<'_, K> {
                 self.pay(mappings)?;
                 return Ok(Done::Control);
             }
-            GuestOp::HostYield | GuestOp::CallResume | GuestOp::DropPaused | GuestOp::SetImage => {
+            GuestOp::HostYield | GuestOp::CallResume | GuestOp::DropPaused => {
                 return Ok(Done::Control);
             }
             GuestOp::MgmtCopy => self.copy()?,
