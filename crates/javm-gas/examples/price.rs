@@ -73,7 +73,7 @@ fn main() {
     println!("{mix}: {} bytes, {instructions} instructions, {} blocks", code.len(), code.block_count());
     let report = |what: &str, run: &dyn Fn() -> u64| {
         let mut best = f64::INFINITY;
-        for _ in 0..5 {
+        for _ in 0..20 {
             let start = Instant::now();
             std::hint::black_box(run());
             best = best.min(start.elapsed().as_secs_f64());

@@ -22,7 +22,7 @@ impl BlockCosts {
         let mut start = 0;
         let mut pc = 0;
         while let Some((instruction, next)) = code.decode(pc) {
-            pricer.push(&instruction, next, code);
+            pricer.push(&instruction, pc, next, code);
             if instruction.op.is_terminator() || next == code.len() {
                 blocks.push((start, pricer.finish()));
                 start = next;

@@ -18,6 +18,8 @@ mod costs;
 mod model;
 mod pipeline;
 mod pricer;
+mod schedule;
+mod step;
 pub mod table;
 
 pub use costs::BlockCosts;

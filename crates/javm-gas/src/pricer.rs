@@ -2,7 +2,7 @@
 
 use javm_isa::{Code, Instruction};
 
-use crate::{GasModel, pipeline::Pipeline};
+use crate::{GasModel, pipeline::Pipeline, schedule::Schedule, step::Step};
 
 /// Prices basic blocks as their instructions come by.
 ///
@@ -16,16 +16,22 @@ use crate::{GasModel, pipeline::Pipeline};
 /// let code = Code::new(&[190, 135, 9, 0], &[0b1001], &[]).unwrap(); // add_32 a2, a0, a1; trap
 /// let mut pricer = Pricer::new(GasModel::PerInstruction);
 /// for (pc, instruction) in code.instructions(0) {
-///     pricer.push(&instruction, code.next_pc(pc), &code);
+///     pricer.push(&instruction, pc, code.next_pc(pc), &code);
 /// }
 /// assert_eq!(pricer.finish(), 2);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Pricer {
     model: GasModel,
-    /// Whether the last instruction ended the block.
-    terminated: bool,
+    /// How many instructions of the block there were.
     instructions: u32,
+    /// Whether the last one ended the block.
+    terminated: bool,
+    /// Where the first one is; the others are behind it.
+    start: u32,
+    schedule: Schedule,
+    /// Whether the schedule gave up, and the pipeline has the block.
+    simulated: bool,
     pipeline: Pipeline,
 }
 
@@ -33,34 +39,73 @@ impl Pricer {
     /// A pricer for one model.
     #[must_use]
     pub fn new(model: GasModel) -> Self {
-        Self { model, terminated: false, instructions: 0, pipeline: Pipeline::new() }
+        Self {
+            model,
+            instructions: 0,
+            terminated: false,
+            start: u32::MAX,
+            schedule: Schedule::new(),
+            simulated: false,
+            pipeline: Pipeline::new(),
+        }
     }
 
-    /// Takes the next instruction of the block; `next_pc` is the offset of the one behind it. `code` is
-    /// where branches look at what lies on their two ways.
+    /// Takes the next instruction of the block: the one at `pc` of `code`, with `next_pc` the offset of the
+    /// one behind it. Within a block `code` has to be the same, and the instructions adjacent.
     #[inline]
-    pub fn push(&mut self, instruction: &Instruction, next_pc: u32, code: &Code) {
-        match self.model {
-            GasModel::Pipeline => self.pipeline.push(instruction, next_pc, code),
-            GasModel::PerInstruction => self.instructions = self.instructions.saturating_add(1),
-        }
+    pub fn push(&mut self, instruction: &Instruction, pc: u32, next_pc: u32, code: &Code) {
+        self.start = self.start.min(pc);
+        self.instructions = self.instructions.saturating_add(1);
         self.terminated = instruction.op.is_terminator();
+        if self.model == GasModel::Pipeline {
+            let step = Step::of(instruction, next_pc, code);
+            if self.simulated || self.schedule.push(&step).is_err() {
+                self.simulate(&step, pc, code);
+            }
+        }
     }
 
     /// The cost of the block whose instructions were pushed. A block whose last instruction does not end it
     /// runs off the end of the code and pays for the `trap` there.
+    #[inline]
     pub fn finish(&mut self) -> u32 {
-        if !self.terminated {
-            match self.model {
-                GasModel::Pipeline => self.pipeline.push_trap(),
-                GasModel::PerInstruction => self.instructions = self.instructions.saturating_add(1),
+        let instructions = core::mem::take(&mut self.instructions);
+        let terminated = core::mem::take(&mut self.terminated);
+        self.start = u32::MAX;
+        match self.model {
+            GasModel::PerInstruction => instructions.saturating_add(u32::from(!terminated)),
+            GasModel::Pipeline => {
+                if self.simulated {
+                    self.simulated = false;
+                    if !terminated {
+                        self.pipeline.push(&Step::TRAP);
+                    }
+                    return self.pipeline.finish();
+                }
+                if !terminated {
+                    let pushed = self.schedule.push(&Step::TRAP);
+                    debug_assert!(pushed.is_ok(), "who needs no unit takes none from anybody");
+                }
+                self.schedule.end()
             }
         }
-        self.terminated = false;
-        match self.model {
-            GasModel::Pipeline => self.pipeline.finish(),
-            GasModel::PerInstruction => core::mem::take(&mut self.instructions),
+    }
+
+    /// Hands the block over to the simulation, from its start to the instruction at `pc`, which is `step`.
+    #[cold]
+    fn simulate(&mut self, step: &Step, pc: u32, code: &Code) {
+        if !self.simulated {
+            self.simulated = true;
+            self.schedule.end();
+            let mut at = self.start;
+            while at < pc
+                && let Some((instruction, next)) = code.decode(at)
+            {
+                self.pipeline.push(&Step::of(&instruction, next, code));
+                at = next;
+            }
         }
+        self.pipeline.push(step);
     }
 }
 
@@ -74,7 +119,7 @@ pub fn block_cost(code: &Code, model: GasModel, start: u32) -> u32 {
     let mut pricer = Pricer::new(model);
     let mut pc = start;
     while let Some((instruction, next)) = code.decode(pc) {
-        pricer.push(&instruction, next, code);
+        pricer.push(&instruction, pc, next, code);
         if instruction.op.is_terminator() {
             break;
         }

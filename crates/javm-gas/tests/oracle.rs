@@ -2,12 +2,31 @@
 
 mod common;
 
-use common::{Program, Rng, instruction, program};
+use common::{Program, Rng, instruction};
 use javm_gas::{
     BlockCosts, GasModel, Pricer, block_cost,
     table::{self, Slots, Units},
 };
 use javm_isa::{Code, CostClass, Flow, Instruction, Op, Reg, shape::OperandRole};
+
+/// A program of about `len` instructions. Some programs have all operations, others few, so that units run
+/// out and the buffer fills in every way; terminators come with probability 1 in `block`.
+fn program(rng: &mut Rng, len: usize, block: usize) -> Program {
+    let terminators: Vec<Op> = Op::ALL.iter().copied().filter(|op| op.is_terminator()).collect();
+    let others: Vec<Op> = Op::ALL.iter().copied().filter(|op| !op.is_terminator()).collect();
+    let classes: Vec<CostClass> = (0..1 + rng.below(5)).map(|_| rng.one_of(&others).cost_class()).collect();
+    let few: Vec<Op> = others.iter().copied().filter(|op| classes.contains(&op.cost_class())).collect();
+    let chosen = if rng.below(3) == 0 { &others } else { &few };
+    let registers = *rng.one_of(&[1, 2, 3, 5, 13, 13, 13]);
+    let mut program = Program::default();
+    for _ in 0..len {
+        let from = if rng.below(block) == 0 { &terminators } else { chosen };
+        let op = *rng.one_of(from);
+        let i = instruction(rng, op, registers, program.bytes.len());
+        program.push(&i);
+    }
+    program
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -263,6 +282,29 @@ fn each_class_alone_and_with_each_other() {
     }
 }
 
+/// Four loads, then four additions that can only start when they are complete, all in the same cycle; moves
+/// keep decoding busy, without a place in the buffer, until constants can start in that cycle too: more
+/// than five instructions at once.
+#[test]
+fn no_more_than_five_start_in_a_cycle() {
+    let reg = |n| Reg::from_index(n).unwrap();
+    let i = |op, a, b, d| Instruction { a: reg(a), b: reg(b), d: reg(d), ..Instruction::new(op) };
+    let mut costs = Vec::new();
+    for moves in 80..110 {
+        let mut program = Program::default();
+        (0..4).for_each(|n| program.push(&i(Op::LoadU64, n, 0, 0)));
+        (0..4).for_each(|n| program.push(&i(Op::Add64, n, n, n)));
+        (0..moves).for_each(|_| program.push(&i(Op::MoveReg, 9, 9, 9)));
+        (4..7).for_each(|n| program.push(&i(Op::LoadImm, n, 0, 0)));
+        program.push(&i(Op::JumpInd, 6, 0, 0));
+        check(&program);
+        costs.push(block_cost(&program.code(), GasModel::Pipeline, 0));
+    }
+    // Four moves make a cycle; where starts run short a cycle comes early.
+    let inner = &costs[costs.partition_point(|c| *c == costs[0])..costs.partition_point(|c| *c < costs[29])];
+    assert!(inner.chunk_by(|a, b| a == b).any(|equal| equal.len() < 4), "{costs:?}");
+}
+
 #[test]
 fn a_pricer_leaves_nothing_behind() {
     let mut rng = Rng(4);
@@ -271,7 +313,7 @@ fn a_pricer_leaves_nothing_behind() {
         let code = program(&mut rng, 80, 10).code();
         for start in code.block_starts() {
             for (pc, i) in code.instructions(start) {
-                pricer.push(&i, code.next_pc(pc), &code);
+                pricer.push(&i, pc, code.next_pc(pc), &code);
                 if i.op.is_terminator() {
                     break;
                 }

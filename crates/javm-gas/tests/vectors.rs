@@ -102,6 +102,28 @@ fn worked_examples() {
     assert_eq!(cost(&[load(5, 1), add(5, 8, 9), load(5, 5), i(Op::JumpInd, 5, 0, 0)]), 48);
 }
 
+/// A conditional move does not wait for the value that it may leave as it is: the branch starts in cycle 4,
+/// when both the maximum and the move are complete.
+#[test]
+fn conditional_moves_do_not_read_their_destination() {
+    let block = [i(Op::Max, 0, 3, 1), i(Op::CmovNzImm, 1, 3, 0), i(Op::BranchEqImm, 1, 0, 0)];
+    assert_eq!(cost(&[&block[..], &[Instruction::new(Op::Fallthrough)]].concat()), 23);
+    let block = [i(Op::Max, 0, 3, 1), i(Op::CmovNz, 2, 3, 1), i(Op::BranchEqImm, 1, 0, 0)];
+    assert_eq!(cost(&[&block[..], &[Instruction::new(Op::Fallthrough)]].concat()), 23);
+}
+
+/// The largest program, one block of the slowest kind: time stays linear, and cycles are counted without
+/// overflow. Every byte is a division with the next bytes as its operands.
+#[test]
+fn the_longest_block() {
+    let len = javm_isa::code::MAX_CODE_LEN;
+    let code = Code::new(&vec![Op::DivU32.opcode(); len], &vec![0xFF; len / 8], &[]).unwrap();
+    let costs = BlockCosts::new(&code, GasModel::Pipeline);
+    assert_eq!(costs.iter().len(), 1);
+    // One divider: each waits for the one before.
+    assert_eq!(costs.cost(0), Some(60 * len as u32));
+}
+
 /// A block of one instruction costs its latency, if that is not less than 1.
 #[test]
 fn single_instructions_cost_their_latency() {

@@ -73,12 +73,13 @@ impl BitSet {
     #[inline]
     #[must_use]
     pub fn skip(&self, i: u32) -> u32 {
-        let from = i as usize + 1;
-        let (word, shift) = (from / 64, from % 64);
-        let get = |w: usize| self.words.get(w).copied().unwrap_or(0);
-        let ahead = get(word) >> shift | if shift == 0 { 0 } else { get(word + 1) << (64 - shift) };
-        let to_end = self.len.saturating_sub(from as u32);
-        (ahead | 1 << 24).trailing_zeros().min(to_end)
+        let Some(from) = i.checked_add(1) else { return 0 };
+        let ahead = match self.words.get(from as usize / 64..).and_then(|words| words.first_chunk()) {
+            // Two shifts, because one by 64 is none.
+            Some([low, high]) => low >> (from % 64) | high << 1 << (63 - from % 64),
+            None => 0,
+        };
+        (ahead | 1 << 24).trailing_zeros().min(self.len.saturating_sub(from))
     }
 
     /// The largest member at or below `i`.

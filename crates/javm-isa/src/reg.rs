@@ -46,7 +46,16 @@ impl Reg {
     /// The register that an operand number means: numbers above 12 mean φ12 (Gray Paper A.5.3).
     #[must_use]
     pub const fn clamped(n: u8) -> Self {
-        Self::ALL[if n < 12 { n as usize } else { 12 }]
+        const BY_NUMBER: [Reg; 16] = {
+            let mut t = [Reg::A5; 16];
+            let mut n = 0;
+            while n < NUM_REGS {
+                t[n] = Reg::ALL[n];
+                n += 1;
+            }
+            t
+        };
+        BY_NUMBER[if n < 15 { n as usize } else { 15 }]
     }
 
     /// The register with this index, if there is one.

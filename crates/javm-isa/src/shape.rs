@@ -53,15 +53,12 @@ pub const MAX_LENGTH: usize = 25;
 struct Layout {
     /// Offset of the first immediate, 1..=3.
     first: u8,
-    /// Bytes of x: always.
-    x_fixed: u8,
-    /// Bytes of x: as the three bits of the head from here on say.
+    /// Whether x has 8 bytes, all of them meant.
+    wide: bool,
+    /// Length of x, otherwise: bits of the head, or the tail's. One of the masks is 0.
     x_length_at: u8,
     x_length_mask: u8,
-    /// Bytes of x: the tail (all ones; else 0).
-    x_tail: u8,
-    /// The most bytes of x.
-    x_max: u8,
+    x_tail_mask: u8,
     /// The most bytes of y, which takes what x leaves of the tail.
     y_max: u8,
     /// Whether y counts from the instruction's own offset.
@@ -77,11 +74,10 @@ impl Shape {
     const fn layout(self) -> Layout {
         const NONE: Layout = Layout {
             first: 2,
-            x_fixed: 0,
+            wide: false,
             x_length_at: 0,
             x_length_mask: 0,
-            x_tail: 0,
-            x_max: 4,
+            x_tail_mask: 0,
             y_max: 0,
             relative: false,
             a_at: 8,
@@ -89,13 +85,13 @@ impl Shape {
             d_mask: 15,
         };
         /// x is the tail.
-        const TAIL: Layout = Layout { x_tail: u8::MAX, ..NONE };
+        const TAIL: Layout = Layout { x_tail_mask: u8::MAX, ..NONE };
         /// x has the length that the head tells, y is the rest.
         const TWO: Layout = Layout { x_length_mask: 7, y_max: 4, ..NONE };
         match self {
             Self::none => NONE,
             Self::imm => Layout { first: 1, ..TAIL },
-            Self::dst_imm64 => Layout { x_fixed: 8, x_max: 8, ..NONE },
+            Self::dst_imm64 => Layout { wide: true, ..NONE },
             Self::imm_imm => Layout { x_length_at: 8, ..TWO },
             Self::offset => Layout { first: 1, y_max: 4, relative: true, ..NONE },
             Self::dst_imm | Self::src_imm | Self::dst_src_imm | Self::src_src_imm => TAIL,
@@ -121,12 +117,13 @@ static LAYOUTS: [Layout; 256] = {
     table
 };
 
-/// Sign-extends the low `n` bytes of `v`, 0..=8; 0 bytes are zero.
+/// Sign-extends the low `n` bytes of `v`, 0..=4; 0 bytes are zero.
 #[inline]
 const fn sx(v: u64, n: u32) -> u64 {
-    // Two half shifts, because a shift by 64 is none.
-    let half = 32 - 4 * n;
-    ((v << half << half) as i64 >> half >> half) as u64
+    const SIGNS: [u64; 8] = [0, 1 << 7, 1 << 15, 1 << 23, 1 << 31, 0, 0, 0];
+    const MASKS: [u64; 8] = [0, 0xFF, 0xFFFF, 0xFF_FFFF, 0xFFFF_FFFF, 0, 0, 0];
+    let (sign, mask) = (SIGNS[n as usize & 7], MASKS[n as usize & 7]);
+    ((v & mask) ^ sign).wrapping_sub(sign)
 }
 
 /// Reads the operands of `op` at code offset `pc`. `window` holds the bytes from `pc` on (zeros past the
@@ -135,26 +132,22 @@ const fn sx(v: u64, n: u32) -> u64 {
 #[must_use]
 pub fn read(op: Op, window: &[u8; 16], skip: usize, pc: u32) -> Instruction {
     let layout = &LAYOUTS[op as usize];
-    let window = u128::from_le_bytes(*window);
-    let head = window as u32;
-    // `first` is at most 3; saying so keeps the shift to one instruction.
-    let tail = (window >> (8 * (layout.first & 3))) as u64;
-    let tail_len = (skip as u32).saturating_sub(u32::from(layout.first) - 1);
-    let x_len = u32::from(layout.x_fixed)
-        | head >> layout.x_length_at & u32::from(layout.x_length_mask)
-        | tail_len & u32::from(layout.x_tail);
-    let x_len = x_len.min(u32::from(layout.x_max));
+    let first = usize::from(layout.first & 3);
+    let head = u32::from_le_bytes(*window.first_chunk().unwrap_or(&[0; 4]));
+    let tail = u64::from_le_bytes(*window[first..].first_chunk().unwrap_or(&[0; 8]));
+    let tail_len = (skip as u32 + 1).saturating_sub(u32::from(layout.first));
+    let x_len = head >> layout.x_length_at & u32::from(layout.x_length_mask)
+        | tail_len & u32::from(layout.x_tail_mask);
+    let x_len = x_len.min(4);
     let y_len = tail_len.saturating_sub(x_len).min(u32::from(layout.y_max));
     let base = if layout.relative { u64::from(pc) } else { 0 };
-    // Behind an 8-byte x there is no y.
-    let y = tail >> (8 * (x_len & 7));
     Instruction {
         op,
         a: Reg::clamped((head >> layout.a_at) as u8 & 15),
         b: Reg::clamped((head >> 12) as u8 & 15),
         d: Reg::clamped((head >> layout.d_at) as u8 & layout.d_mask),
-        x: sx(tail, x_len),
-        y: base.wrapping_add(sx(y, y_len)),
+        x: if layout.wide { tail } else { sx(tail, x_len) },
+        y: base.wrapping_add(sx(tail >> (8 * x_len), y_len)),
     }
 }
 

@@ -1,6 +1,6 @@
-//! Random programs for the tests of the cost models; the seed is the whole input.
+//! Random instructions for the tests and the timing of the cost models; the seed is the whole input.
 
-use javm_isa::{Code, CostClass, Instruction, Op, Reg};
+use javm_isa::{Code, Instruction, Op, Reg};
 
 /// A random number generator (SplitMix64): small, and the same everywhere.
 pub(crate) struct Rng(pub(crate) u64);
@@ -68,23 +68,4 @@ pub(crate) fn instruction(rng: &mut Rng, op: Op, registers: usize, at: usize) ->
         i.y = i.y.wrapping_sub(100);
     }
     i
-}
-
-/// A program of about `len` instructions. Some programs have all operations, others few, so that units run
-/// out and the buffer fills in every way; terminators come with probability 1 in `block`.
-pub(crate) fn program(rng: &mut Rng, len: usize, block: usize) -> Program {
-    let terminators: Vec<Op> = Op::ALL.iter().copied().filter(|op| op.is_terminator()).collect();
-    let others: Vec<Op> = Op::ALL.iter().copied().filter(|op| !op.is_terminator()).collect();
-    let classes: Vec<CostClass> = (0..1 + rng.below(5)).map(|_| rng.one_of(&others).cost_class()).collect();
-    let few: Vec<Op> = others.iter().copied().filter(|op| classes.contains(&op.cost_class())).collect();
-    let chosen = if rng.below(3) == 0 { &others } else { &few };
-    let registers = *rng.one_of(&[1, 2, 3, 5, 13, 13, 13]);
-    let mut program = Program::default();
-    for _ in 0..len {
-        let from = if rng.below(block) == 0 { &terminators } else { chosen };
-        let op = *rng.one_of(from);
-        let i = instruction(rng, op, registers, program.bytes.len());
-        program.push(&i);
-    }
-    program
 }
