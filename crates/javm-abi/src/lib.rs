@@ -5,6 +5,7 @@
 //! * [`reg`]: the thirteen registers and their ABI names, the halt address, the page size;
 //! * [`ops`]: the table of guest operations (number, operands, price): the dispatcher, the SDK, the
 //!   reference docs and the tests that walk all operations are made from it;
+//! * [`refusal`]: what makes the kernel refuse an operation, in words;
 //! * [`path`]: slot paths packed into one register;
 //! * [`status`]: what a call returns in φ8 and, for a fault, in φ7.
 //!
@@ -14,6 +15,7 @@
 
 pub mod ops;
 pub mod path;
+pub mod refusal;
 pub mod reg;
 pub mod status;
 
