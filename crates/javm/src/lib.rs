@@ -50,3 +50,8 @@ pub use javm_exec::ExitReason;
 pub use kernel_assist::{InProcessKernelAssist, KernelAssist, KernelImage, SaveResult, kernel_image_hash};
 pub use publish::{PublishError, first_instance, image_of, marker, publish};
 pub use vm::{CallResult, Emit, Vm};
+
+/// The examples of the page about embedding are doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+pub struct EmbeddingPage;
