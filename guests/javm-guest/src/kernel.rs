@@ -30,6 +30,7 @@ impl Catcher {
     ///
     /// # Errors
     /// [`CallError::Faulted`]: it is listed already, or 255 are.
+    #[expect(clippy::should_implement_trait, reason = "the endpoint's name; a marker is no catcher")]
     pub fn add(self, marker: Slot<Instance>) -> Result<u64, CallError> {
         self.0.call(at::ADD, [marker.register(), 0, 0, 0])
     }
