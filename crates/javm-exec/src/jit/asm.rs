@@ -586,6 +586,19 @@ impl<'a> Asm<'a> {
         self.set32(patch.0 - 4, distance as u32);
     }
 
+    /// Does nothing up to the next multiple of `alignment`, a power of two.
+    pub(super) fn align(&mut self, alignment: usize) {
+        // The recommended forms of 1 to 8 bytes.
+        const NOPS: [u64; 8] =
+            [0x90, 0x9066, 0x1F0F, 0x0040_1F0F, 0x0044_1F0F, 0x441F_0F66, 0x0080_1F0F, 0x0084_1F0F];
+        let mut left = self.pos.wrapping_neg() & (alignment - 1);
+        while left != 0 {
+            let n = left.min(NOPS.len());
+            self.put(NOPS[n - 1], n);
+            left -= n;
+        }
+    }
+
     /// Overwrites 4 bytes.
     pub(super) fn set32(&mut self, at: u32, v: u32) {
         if let Some(to) = self.buf.get_mut(at as usize..).and_then(|b| b.first_chunk_mut()) {

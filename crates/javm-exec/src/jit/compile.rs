@@ -4,7 +4,7 @@
 //! in where its beginning takes it.
 
 use javm_gas::{GasModel, Pricer};
-use javm_isa::Code;
+use javm_isa::{Code, Op};
 use javm_sys::Draft;
 
 use super::{
@@ -19,8 +19,11 @@ use super::{
 /// The most machine code that one instruction becomes, its block's gas included.
 const MAX_INSTRUCTION: usize = 192;
 
-/// Machine code per byte of code, at most: an invalid `jump` of one byte comes nearest.
-const MAX_EXPANSION: usize = 40;
+/// Machine code per byte of code, at most: a `fallthrough` that is aligned comes nearest.
+const MAX_EXPANSION: usize = 56;
+
+/// Where loops start.
+const LOOP_ALIGNMENT: usize = 32;
 
 /// Room for the stubs.
 const HEAD: usize = 512;
@@ -90,6 +93,13 @@ pub(crate) fn compile(code: &Code, model: GasModel) -> Option<Program> {
         }
         let start = c.asm.pos();
         instruction.visit(&mut c);
+        // A block that is only fallen into, or that begins with `unlikely`, is most often the head of a loop:
+        // that is where compilers and linkers put the two. Small loops want to be aligned.
+        if instruction.op == Op::Fallthrough
+            || instruction.op.is_terminator() && code.byte_at(next.into()) == Op::Unlikely.opcode()
+        {
+            c.asm.align(LOOP_ALIGNMENT);
+        }
         lengths.push((c.asm.pos() - start) as u8);
         pricer.push(&instruction, c.pc, next, code);
         terminated = instruction.op.is_terminator();
