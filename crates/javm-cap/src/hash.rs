@@ -42,6 +42,8 @@ pub(crate) enum Tag {
     Type,
     /// A step of a lineage.
     Lineage,
+    /// The state of a chain.
+    State,
 }
 
 impl Tag {
@@ -57,6 +59,7 @@ impl Tag {
             Self::Memory => b"javm:memory",
             Self::Type => b"javm:type",
             Self::Lineage => b"javm:lineage",
+            Self::State => b"jar:state",
         }
     }
 
@@ -117,6 +120,12 @@ pub(crate) fn digest_each(tag: Tag, inputs: &[&[u8]], mut take: impl FnMut(usize
     for (i, job) in jobs.iter().enumerate() {
         take(i, to_hash(&job.to_hash()));
     }
+}
+
+/// The root of a chain's state (the chain kernel, section 1), over its canonical encoding.
+#[must_use]
+pub fn state_root(encoding: &[u8]) -> CapHash {
+    digest(Tag::State, &[encoding])
 }
 
 /// Compressions that an input of `len` bytes takes.
