@@ -51,7 +51,8 @@ pub use kernel_assist::{InProcessKernelAssist, KernelAssist, KernelImage, SaveRe
 pub use publish::{PublishError, first_instance, image_of, marker, publish};
 pub use vm::{CallResult, Emit, Vm};
 
-/// The examples of the page about embedding are doc tests.
+/// The examples of these pages are doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/embedding.md")]
-pub struct EmbeddingPage;
+#[doc = include_str!("../../../docs/formats.md")]
+pub struct Pages;
