@@ -19,7 +19,7 @@
 //! | [`image_cache`] | images decoded and compiled once per hash |
 //! | [`kernel_assist`] | the embedder's one seam |
 //! | [`fault`] | what happened, in words |
-//! | [`publish`] | images and first instances from programs |
+//! | [`publish`](mod@publish) | images and first instances from programs |
 //!
 //! Values and their hashing are in `javm-cap`, running code in `javm-exec`; this crate is where they meet.
 //! Source: capability machine, sections 4 to 9.
