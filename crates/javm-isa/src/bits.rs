@@ -68,8 +68,8 @@ impl BitSet {
         self.words.iter().map(|w| w.count_ones() as usize).sum()
     }
 
-    /// How many members follow `i` at a distance: the number of absent ones behind `i`, at most 24, where
-    /// positions at and past the length count as present (Gray Paper: `skip`).
+    /// How many numbers behind `i` are absent before the first member, at most 24; numbers at and past the
+    /// length count as present (Gray Paper: `skip`).
     #[inline]
     #[must_use]
     pub fn skip(&self, i: u32) -> u32 {

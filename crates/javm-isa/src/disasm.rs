@@ -1,132 +1,151 @@
-//! The disassembler: code to text that [`assemble`](crate::asm::assemble) turns into the same bytes.
+//! The disassembler: checked code to text that [assembles](crate::asm) to the same bytes.
 //!
-//! Targets are printed as code offsets. An instruction whose bytes are not its shortest encoding is printed
-//! byte by byte, with its meaning as a comment. Offsets, bytes and whatever the caller knows of a place are
-//! comments too.
+//! Targets are printed as code offsets, so an instruction's length does not depend on what follows; labels
+//! mark the basic blocks for the reader and are not referred to. An instruction that the assembler would
+//! encode otherwise is printed as `.bytes`, with what it means behind it.
 
+use alloc::string::String;
 use core::fmt::{self, Write};
 
-use crate::code::Code;
+use crate::{code::Code, instr::Instruction};
 
-/// Column at which comments start.
-const COMMENT_COLUMN: usize = 44;
-
-/// What to print besides the instructions.
+/// What to print besides the instructions, as comments. The default is nothing.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
-    /// The offset of each instruction.
+    /// Code offsets.
     pub offsets: bool,
     /// The bytes of each instruction.
     pub bytes: bool,
-    /// What is known of a place: printed as comment lines before the instruction at this offset, one line for
-    /// each line of text. Asked for every instruction.
-    pub notes: Option<&'a dyn Fn(u32) -> Option<alloc::string::String>>,
-    /// What is known of an instruction: printed behind it.
-    pub remarks: Option<&'a dyn Fn(u32) -> Option<alloc::string::String>>,
+    /// Something about the basic block that starts at a code offset, for example its cost or its symbol.
+    pub block_note: Option<&'a BlockNote<'a>>,
+    /// Something about the instruction at a code offset, for example its source line.
+    pub note: Option<&'a Note<'a>>,
 }
 
-impl fmt::Debug for Options<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("offsets", &self.offsets)
-            .field("bytes", &self.bytes)
-            .finish_non_exhaustive()
-    }
-}
+/// What there is to say about the basic block that starts at a code offset.
+pub type BlockNote<'a> = dyn Fn(u32) -> Option<String> + 'a;
 
-/// Writes the text of a program.
+/// What there is to say about the instruction at a code offset.
+pub type Note<'a> = dyn Fn(u32, &Instruction) -> Option<String> + 'a;
+
+/// Jump-table entries per line.
+const ENTRIES_PER_LINE: usize = 8;
+
+/// Column of the comments.
+const COMMENT: usize = 44;
+
+/// Writes the text of a program: its jump table, then its instructions, each basic block under a label that
+/// is `b` and its code offset.
+///
+/// ```
+/// # use javm_isa::{Code, disasm::{disassemble, Options}};
+/// let code = Code::new(&[0x33, 0x07, 0x05, 0x00], &[0b1001], &[]).unwrap();
+/// let mut text = String::new();
+/// disassemble(&code, &mut text, &Options::default()).unwrap();
+/// assert_eq!(text, "b0:\n    load_imm a0, 5\n    trap\n");
+/// ```
 ///
 /// # Errors
-/// Whatever `out` returns.
-pub fn disassemble(code: &Code, out: &mut dyn Write, options: &Options<'_>) -> fmt::Result {
-    for (pc, instruction) in code.instructions(0) {
-        if code.is_block_start(u64::from(pc)) && pc != 0 {
-            writeln!(out)?;
+/// Those of `out`.
+pub fn disassemble(code: &Code, out: &mut impl Write, options: &Options<'_>) -> fmt::Result {
+    for entries in code.jump_table().chunks(ENTRIES_PER_LINE) {
+        for (n, entry) in entries.iter().enumerate() {
+            write!(out, "{} @{entry}", if n == 0 { ".jump_table" } else { "," })?;
         }
-        for line in options.notes.and_then(|notes| notes(pc)).iter().flat_map(|text| text.lines()) {
-            writeln!(out, "; {line}")?;
-        }
-        let bytes = &code.bytes()[pc as usize..code.next_pc(pc) as usize];
-        let mut line = Line { out, column: 0 };
-        let shortest = instruction.encode(pc).as_slice() == bytes;
-        if shortest {
-            write!(line, "    {instruction}")?;
-        } else {
-            line.write_str("    .bytes")?;
-            bytes.iter().try_for_each(|b| write!(line, " {b:02x}"))?;
-        }
-        line.comment(pc, bytes, options, (!shortest).then_some(&instruction))?;
+        out.write_char('\n')?;
     }
-    if !code.jump_table().is_empty() {
-        writeln!(out)?;
-        for chunk in code.jump_table().chunks(12) {
-            out.write_str("    .jump_table ")?;
-            for (n, entry) in chunk.iter().enumerate() {
-                write!(out, "{}{entry}", if n == 0 { "" } else { ", " })?;
-            }
-            writeln!(out)?;
+    let mut pc = 0;
+    while let Some((instruction, next)) = code.decode(pc) {
+        if code.is_block_start(u64::from(pc)) {
+            block(pc, out, options)?;
         }
+        statement(code, pc, next, &instruction, out, options)?;
+        pc = next;
     }
     Ok(())
 }
 
-/// Counts columns, so that comments line up.
-struct Line<'a> {
-    out: &'a mut dyn Write,
-    column: usize,
+fn block(pc: u32, out: &mut impl Write, options: &Options<'_>) -> fmt::Result {
+    let mut line = Line::new(out);
+    write!(line, "b{pc}:")?;
+    if let Some(note) = options.block_note.and_then(|note| note(pc)) {
+        line.comment(&note)?;
+    }
+    line.out.write_char('\n')
 }
 
-impl Write for Line<'_> {
+fn statement(
+    code: &Code,
+    pc: u32,
+    next: u32,
+    instruction: &Instruction,
+    out: &mut impl Write,
+    options: &Options<'_>,
+) -> fmt::Result {
+    let bytes = code.bytes().get(pc as usize..next as usize).unwrap_or_default();
+    let canonical = instruction.encode(pc).as_slice() == bytes;
+    let mut line = Line::new(out);
+    if canonical {
+        write!(line, "    {instruction}")?;
+    } else {
+        write!(line, "    .bytes {}", Bytes(bytes))?;
+    }
+    if options.offsets {
+        line.comment(&format_args!("{pc}"))?;
+    }
+    if options.bytes && canonical {
+        line.comment(&Bytes(bytes))?;
+    }
+    if !canonical {
+        line.comment(instruction)?;
+    }
+    if let Some(note) = options.note.and_then(|note| note(pc, instruction)) {
+        line.comment(&note)?;
+    }
+    line.out.write_char('\n')
+}
+
+/// A line of text that ends in comments.
+struct Line<'a, W> {
+    out: &'a mut W,
+    /// How long it is, in characters.
+    column: usize,
+    commented: bool,
+}
+
+impl<'a, W: Write> Line<'a, W> {
+    fn new(out: &'a mut W) -> Self {
+        Self { out, column: 0, commented: false }
+    }
+
+    fn comment(&mut self, comment: &impl fmt::Display) -> fmt::Result {
+        let mark = if self.commented { "" } else { ";" };
+        let gap = if self.commented { 1 } else { COMMENT.saturating_sub(self.column).max(1) };
+        write!(self, "{:gap$}{mark} ", "")?;
+        self.commented = true;
+        write!(self, "{comment}")
+    }
+}
+
+impl<W: Write> Write for Line<'_, W> {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         self.column += s.chars().count();
-        self.out.write_str(s)
-    }
-}
-
-impl Line<'_> {
-    fn comment(
-        mut self,
-        pc: u32,
-        bytes: &[u8],
-        options: &Options<'_>,
-        meaning: Option<&crate::Instruction>,
-    ) -> fmt::Result {
-        let remark = options.remarks.and_then(|remarks| remarks(pc));
-        if options.offsets || options.bytes || meaning.is_some() || remark.is_some() {
-            let pad = COMMENT_COLUMN.saturating_sub(self.column);
-            write!(self, "{:pad$} ;", "")?;
-            if options.offsets {
-                write!(self, " {pc:6}")?;
-            }
-            if options.bytes {
-                self.write_str(" ")?;
-                bytes.iter().try_for_each(|b| write!(self, " {b:02x}"))?;
-            }
-            if let Some(meaning) = meaning {
-                write!(self, "  = {meaning}")?;
-            }
-            if let Some(remark) = remark {
-                write!(self, "  {remark}")?;
-            }
+        if !self.commented {
+            return self.out.write_str(s);
         }
-        self.out.write_str("\n")
+        // Notes are not ours: whatever they hold, the line ends where we end it.
+        s.chars().try_for_each(|c| self.out.write_char(if c.is_control() { ' ' } else { c }))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::asm::assemble;
-    use alloc::string::String;
+/// Bytes in hexadecimal.
+struct Bytes<'a>(&'a [u8]);
 
-    #[test]
-    fn what_is_printed_assembles_to_the_same_bytes() {
-        let text = "load_imm a0, -1\n.bytes 33 07 05 00\nbranch_eq a0, a1, @0\nfallthrough\njump @-7\n.jump_table 0, 99";
-        let code = assemble(text).unwrap().code().unwrap();
-        let mut printed = String::new();
-        let options = Options { offsets: true, bytes: true, ..Options::default() };
-        disassemble(&code, &mut printed, &options).unwrap();
-        assert_eq!(assemble(&printed).unwrap().code().unwrap(), code);
-        assert!(printed.contains(".bytes 33 07 05 00") && printed.contains("= load_imm a0, 5"), "{printed}");
+impl fmt::Display for Bytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(n, byte)| {
+            f.write_str(if n == 0 { "" } else { " " })?;
+            write!(f, "{byte:02x}")
+        })
     }
 }

@@ -79,12 +79,11 @@ impl Reg {
     /// The register with this ABI name or index name (`a0` or `r7`).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        if let Some(digits) = name.strip_prefix('r')
-            && name != "ra"
-        {
-            return digits.parse().ok().and_then(Self::from_index);
+        match name.as_bytes() {
+            [b'r', n @ b'0'..=b'9'] => Self::from_index(usize::from(n - b'0')),
+            [b'r', b'1', n @ b'0'..=b'9'] => Self::from_index(usize::from(n - b'0') + 10),
+            _ => Self::ALL.into_iter().find(|r| r.name() == name),
         }
-        Self::ALL.into_iter().find(|r| r.name() == name)
     }
 }
 

@@ -119,7 +119,7 @@ static LAYOUTS: [Layout; 256] = {
 
 /// Sign-extends the low `n` bytes of `v`, 0..=4; 0 bytes are zero.
 #[inline]
-const fn sx(v: u64, n: u32) -> u64 {
+pub(crate) const fn sx(v: u64, n: u32) -> u64 {
     const SIGNS: [u64; 8] = [0, 1 << 7, 1 << 15, 1 << 23, 1 << 31, 0, 0, 0];
     const MASKS: [u64; 8] = [0, 0xFF, 0xFFFF, 0xFF_FFFF, 0xFFFF_FFFF, 0, 0, 0];
     let (sign, mask) = (SIGNS[n as usize & 7], MASKS[n as usize & 7]);
