@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 
-use support::{golden_text, root};
+use support::{golden_text, line, root};
 
 fn readme() -> String {
     fs::read_to_string(root().join("README.md")).unwrap()
@@ -27,17 +27,79 @@ fn the_scenario_prints_what_the_front_page_shows() {
     }
 }
 
+/// The pages that people read, relative to the root.
+fn pages() -> Vec<String> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut docs: Vec<_> = docs.map(|name| format!("docs/{}", name.to_str().unwrap())).collect();
+    docs.retain(|page| page.ends_with(".md"));
+    docs.sort();
+    assert!(docs.len() > 5, "docs/ has pages");
+    let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "guests/README.md"];
+    others.map(str::to_owned).into_iter().chain(docs).collect()
+}
+
+/// A page without its blocks of code, where brackets mean other things.
+fn prose(text: &str) -> String {
+    let mut code = false;
+    let mut keep = |line: &&str| {
+        let fence = line.trim_start().starts_with("```");
+        code ^= fence;
+        !fence && !code
+    };
+    text.lines().filter(|line| keep(line)).map(|line| format!("{line}\n")).collect()
+}
+
+/// The name by which a link leads to a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 #[test]
 fn links_lead_somewhere() {
-    for page in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/cli.md"] {
-        let path = root().join(page);
-        let text = fs::read_to_string(&path).unwrap();
+    for page in pages() {
+        let path = root().join(&page);
+        let text = prose(&fs::read_to_string(&path).unwrap());
         for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(t, _)| t) {
-            let file = target.split('#').next().unwrap();
-            if file.is_empty() || file.contains("://") {
+            if target.contains("://") {
                 continue;
             }
-            assert!(path.parent().unwrap().join(file).exists(), "{page}: {target} leads nowhere");
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(file.exists(), "{page}: {target} leads nowhere");
+            if !fragment.is_empty() && file.extension().is_some_and(|extension| extension == "md") {
+                let text = prose(&fs::read_to_string(&file).unwrap());
+                let found = text.lines().any(|line| line.starts_with('#') && anchor(line) == fragment);
+                assert!(found, "{page}: {target} leads to no heading");
+            }
         }
     }
+}
+
+#[test]
+fn every_page_is_in_the_index() {
+    let index = fs::read_to_string(root().join("docs/README.md")).unwrap();
+    for page in pages().iter().filter_map(|page| page.strip_prefix("docs/")) {
+        assert!(page == "README.md" || index.contains(page), "{page} is not in the index");
+    }
+}
+
+/// Blocks that start with `$ javm …` show what the command prints; `…` stands for lines that are left out.
+#[test]
+fn the_gas_page_shows_what_the_command_prints() {
+    let page = fs::read_to_string(root().join("docs/gas.md")).unwrap();
+    let mut blocks = 0;
+    for (words, shown) in page.split("```text\n$ javm ").skip(1).filter_map(|rest| rest.split_once('\n')) {
+        let guests = root().join("guests/blobs/");
+        let ran = line(&words.replace("guests/blobs/", guests.to_str().unwrap()));
+        let mut printed = ran.with_code(0).lines();
+        for line in shown.split_once("```").unwrap().0.lines().filter(|l| !l.trim().is_empty() && *l != "…")
+        {
+            let found = printed.any(|printed| printed == line);
+            assert!(found, "docs/gas.md shows a line that `javm {words}` does not print: {line}");
+        }
+        blocks += 1;
+    }
+    assert!(blocks > 3, "the page shows runs of the command");
 }
