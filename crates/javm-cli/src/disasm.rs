@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use javm_gas::{BlockCosts, GasModel};
-use javm_isa::disasm::{Options, disassemble};
+use javm_isa::{
+    Instruction,
+    disasm::{Options, disassemble},
+};
 use javm_program::Program;
 use serde::Serialize;
 
@@ -94,20 +97,23 @@ fn text(report: &Report, program: &Program, bytes: bool) -> String {
     let size =
         format!("{}, {}", count(report.code_bytes, "byte"), count(report.instructions.len(), "instruction"));
     let mut out = format!("; {}, {}: {size} of code\n\n", report.program, report.format);
-    let notes = |pc: u32| {
-        let line = report.instructions.binary_search_by_key(&pc, |line| line.pc).ok();
-        let at = line?;
+    let at = |pc: u32| report.instructions.binary_search_by_key(&pc, |line| line.pc).ok();
+    let block_note = |pc: u32| {
+        let gas = report.instructions[at(pc)?].block_gas?;
+        Some(format!("{gas} gas"))
+    };
+    let note = |pc: u32, _: &Instruction| {
+        let at = at(pc)?;
         let line = &report.instructions[at];
-        let mut notes: Vec<String> = line.block_gas.iter().map(|gas| format!("block, {gas} gas")).collect();
-        notes.extend(line.exports.iter().map(|name| format!("export {name}")));
+        let mut notes: Vec<String> = line.exports.iter().map(|name| format!("export {name}")).collect();
         let source = |line: &Line| line.file.clone().map(|file| (file, line.line));
         let before = at.checked_sub(1).and_then(|at| source(&report.instructions[at]));
         if let Some((file, number)) = source(line).filter(|place| before.as_ref() != Some(place)) {
             notes.push(number.map_or_else(|| file.clone(), |number| format!("{file}:{number}")));
         }
-        (!notes.is_empty()).then(|| notes.join("\n"))
+        (!notes.is_empty()).then(|| notes.join(", "))
     };
-    let options = Options { offsets: true, bytes, notes: Some(&notes), remarks: None };
+    let options = Options { offsets: true, bytes, block_note: Some(&block_note), note: Some(&note) };
     // Writing to a string cannot fail.
     let _ = disassemble(program.code(), &mut out, &options);
     out
