@@ -79,7 +79,7 @@ fn gas_per_instruction() {
 #[test]
 fn out_of_gas_at_every_block() {
     all(GasModel::Pipeline, 0..cases(3_000), |seed| {
-        let mut case = r#gen::case(1 << 40 | seed / 60, &Options::ALL);
+        let mut case = r#gen::case((1 << 40) + seed / 60, &Options::ALL);
         case.gas = seed % 60 * 13;
         case
     });

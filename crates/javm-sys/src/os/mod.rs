@@ -1,13 +1,15 @@
 //! One folder per platform, with equal file names: `window`, `code`, `trap`, `enter`. To port, add a folder.
+//!
+//! `RUSTFLAGS="--cfg javm_portable"` takes the portable one everywhere, so that it can be built and tested.
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(javm_portable)))]
 mod linux_x86_64;
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(javm_portable))))]
 mod portable;
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(javm_portable)))]
 use linux_x86_64 as this;
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(javm_portable))))]
 use portable as this;
 
 pub(crate) use this::window::Reservation;
