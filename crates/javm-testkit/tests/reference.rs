@@ -151,8 +151,10 @@ fn latency(class: CostClass, row: Row) -> String {
     }
 }
 
+type Belongs = fn(Op) -> bool;
+
 /// The headings, and which instructions stand under each: the first that fits.
-const GROUPS: [(&str, fn(Op) -> bool); 6] = [
+const GROUPS: [(&str, Belongs); 6] = [
     ("Control flow", |op| op.is_terminator() || op == Op::Unlikely),
     ("Host calls", |op| op.flow() == Flow::Host),
     ("Memory", |op| matches!(op.flow(), Flow::Load | Flow::Store)),
