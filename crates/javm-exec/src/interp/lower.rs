@@ -18,36 +18,104 @@ pub(super) fn lower(code: &Code, model: GasModel) -> Interpreter {
         |target: u64| usize::try_from(target).ok().and_then(|t| block_at.get(t)).copied().unwrap_or(NO_BLOCK);
     let mut costs = BlockCosts::new(code, model).iter().map(|(_, cost)| cost).collect::<Vec<_>>().into_iter();
     let mut blocks = Vec::with_capacity(code.block_count() + 1);
+    let mut starts = Vec::with_capacity(code.block_count() + 1);
     let mut pcs = Vec::with_capacity(code.len() as usize / 3);
-    let mut lowering = Lowering { block: &block, wide: Vec::new() };
+    let mut lowering = Lowering { block: &block, wide: Vec::new(), here: 0, lost: Vec::new() };
     let mut ops = Vec::with_capacity(code.len() as usize / 3);
     for (pc, instruction) in code.instructions(0) {
+        let here = ops.len() as u32;
         if code.is_block_start(u64::from(pc)) {
-            blocks.push(Block { cost: costs.next().unwrap_or(0), first: ops.len() as u32 });
+            blocks.push(Block { cost: costs.next().unwrap_or(0), first: here });
+            starts.push(here);
         }
         pcs.push(pc);
-        ops.push(instruction.visit(&mut lowering));
+        lowering.here = here;
+        let op = instruction.visit(&mut lowering);
+        if let IOp::Unlikely = op
+            && let Some(block) = blocks.last_mut()
+            && block.first == here
+        {
+            block.first += 1;
+        }
+        ops.push(op);
+    }
+    let end = ops.len() as u32;
+    if let (Some(block), Some(start)) = (blocks.last_mut(), starts.last())
+        && block.first == end
+    {
+        // There is nothing but `unlikely` in it.
+        block.first = *start;
     }
     // Where the code ends there is nothing to charge for in the Gray Paper 0.8; in 0.7 a `trap` stands there.
     let cost = match model {
         GasModel::Pipeline => 0,
         GasModel::PerInstruction => javm_gas::block_cost(code, model, code.len()),
     };
-    blocks.push(Block { cost, first: ops.len() as u32 });
+    blocks.push(Block { cost, first: end });
+    starts.push(end);
     pcs.push(code.len());
     ops.push(IOp::EndOfCode);
+    fuse(&mut ops, &lowering.lost);
     Interpreter {
         ops: ops.into(),
         pcs: pcs.into(),
         blocks: blocks.into(),
+        starts: starts.into(),
         jump_table: code.jump_table().iter().map(|t| block(u64::from(*t))).collect(),
         wide: lowering.wide.into(),
+    }
+}
+
+/// Takes instructions together where that leaves the fewest steps to the end of a block. The second and the
+/// third keep their places, for whoever enters there. None of several but the last ends a block.
+///
+/// What jumps to where no block is stays alone: it panics, and the current operation is the one it panics at.
+fn fuse(ops: &mut [IOp], lost: &[u32]) {
+    let mut lost = lost.iter().rev().copied().peekable();
+    // Steps to the end from the next operation on, from the one behind that, from the third.
+    let mut steps = [0_usize; 3];
+    let mut alone = usize::MAX;
+    for n in (0..ops.len()).rev() {
+        // What the others start with: they may have been taken together with what follows them.
+        let behind = |k: usize| ops.get(n + k).map(|op| op.first());
+        let (one, two) = (behind(1), behind(2));
+        // Nothing is taken together with what is lost: `steps` starts again behind it.
+        if lost.next_if_eq(&(n as u32)).is_some() {
+            alone = n;
+        }
+        let one = one.filter(|_| n + 1 != alone);
+        let two = two.filter(|_| n + 2 != alone);
+        let pair = one.and_then(|one| ops[n].paired(one)).filter(|_| steps[1] < steps[0]);
+        let triple = one.zip(two).and_then(|(one, two)| ops[n].tripled(one, two));
+        let triple = triple.filter(|_| steps[2] < if pair.is_some() { steps[1] } else { steps[0] });
+        let left = match (pair, triple) {
+            (_, Some(_)) => steps[2],
+            (Some(_), None) => steps[1],
+            (None, None) => steps[0],
+        };
+        ops[n] = triple.or(pair).unwrap_or(ops[n]);
+        steps = [left + 1, steps[0], steps[1]];
     }
 }
 
 struct Lowering<'a> {
     block: &'a dyn Fn(u64) -> u32,
     wide: Vec<u64>,
+    /// How many operations there are so far.
+    here: u32,
+    /// Those that jump to where no block is.
+    lost: Vec<u32>,
+}
+
+impl Lowering<'_> {
+    /// The number of the block at a target.
+    fn target(&mut self, target: u64) -> u32 {
+        let block = (self.block)(target);
+        if block == NO_BLOCK {
+            self.lost.push(self.here);
+        }
+        block
+    }
 }
 
 /// Expands to one method per row: the operation of the same name, with immediates narrowed (decoding yields
@@ -73,17 +141,17 @@ macro_rules! lower_ops {
     (@ imm_imm $v:ident $name:ident) => {
         fn $name(&mut self, x: u64, y: u64) -> IOp { IOp::$v(x as u32, y as i32) }
     };
-    (@ offset $v:ident $name:ident) => { fn $name(&mut self, t: u64) -> IOp { IOp::$v((self.block)(t)) } };
+    (@ offset $v:ident $name:ident) => { fn $name(&mut self, t: u64) -> IOp { IOp::$v(self.target(t)) } };
     (@ dst_imm $v:ident $name:ident) => { fn $name(&mut self, a: Reg, x: u64) -> IOp { IOp::$v(a, x as i32) } };
     (@ src_imm $v:ident $name:ident) => { fn $name(&mut self, a: Reg, x: u64) -> IOp { IOp::$v(a, x as i32) } };
     (@ src_imm_imm $v:ident $name:ident) => {
         fn $name(&mut self, a: Reg, x: u64, y: u64) -> IOp { IOp::$v(a, x as i32, y as i32) }
     };
     (@ dst_imm_offset $v:ident $name:ident) => {
-        fn $name(&mut self, a: Reg, x: u64, t: u64) -> IOp { IOp::$v(a, x as i32, (self.block)(t)) }
+        fn $name(&mut self, a: Reg, x: u64, t: u64) -> IOp { IOp::$v(a, x as i32, self.target(t)) }
     };
     (@ src_imm_offset $v:ident $name:ident) => {
-        fn $name(&mut self, a: Reg, x: u64, t: u64) -> IOp { IOp::$v(a, x as i32, (self.block)(t)) }
+        fn $name(&mut self, a: Reg, x: u64, t: u64) -> IOp { IOp::$v(a, x as i32, self.target(t)) }
     };
     (@ dst_src $v:ident $name:ident) => { fn $name(&mut self, d: Reg, a: Reg) -> IOp { IOp::$v(d, a) } };
     (@ dst_src_imm $v:ident $name:ident) => {
@@ -93,7 +161,7 @@ macro_rules! lower_ops {
         fn $name(&mut self, a: Reg, b: Reg, x: u64) -> IOp { IOp::$v(a, b, x as i32) }
     };
     (@ src_src_offset $v:ident $name:ident) => {
-        fn $name(&mut self, a: Reg, b: Reg, t: u64) -> IOp { IOp::$v(a, b, (self.block)(t)) }
+        fn $name(&mut self, a: Reg, b: Reg, t: u64) -> IOp { IOp::$v(a, b, self.target(t)) }
     };
     (@ dst_src_imm_imm $v:ident $name:ident) => {
         fn $name(&mut self, a: Reg, b: Reg, x: u64, y: u64) -> IOp { IOp::$v(a, b, x as i32, y as i32) }

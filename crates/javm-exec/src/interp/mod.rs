@@ -31,7 +31,8 @@ pub struct Machine<'a> {
     pub gas_charged: &'a mut bool,
 }
 
-/// A basic block: what it costs and where its operations start.
+/// A basic block: what it costs and which of its operations is executed first: not an `unlikely`, which does
+/// nothing.
 #[derive(Clone, Copy, Debug)]
 struct Block {
     cost: u32,
@@ -46,6 +47,8 @@ pub struct Interpreter {
     pcs: Box<[u32]>,
     /// Basic blocks in order; the last is the end of the code, which panics.
     blocks: Box<[Block]>,
+    /// Operation that each block starts with.
+    starts: Box<[u32]>,
     /// Block number of each jump-table entry, or one that no block has.
     jump_table: Box<[u32]>,
     /// Immediates that do not fit an operation.

@@ -9,14 +9,18 @@ use std::sync::Arc;
 
 use super::{Access, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE, Page, PageSource};
 
-/// The page is copied and may be read.
-const READ: u32 = 1;
-/// The page may be written, and is in the list of written pages.
-const WRITE: u32 = 2;
+/// The page may be written, and is in the list of written pages. The sign, which is the cheapest bit to ask for.
+const WRITE: u32 = 1 << 31;
 /// The page is in the list of written pages, whatever may be done to it now.
-const WRITTEN: u32 = 4;
-/// Position of the index into `pages`.
-const INDEX: u32 = 3;
+const WRITTEN: u32 = 1 << 30;
+/// The index into `pages`, plus 1: a word that is not zero means a page that is copied and may be read.
+const SLOT: u32 = WRITTEN - 1;
+
+/// The index into `pages` of a table word; one that no page has for a zero word.
+#[inline(always)]
+const fn slot_of(entry: u32) -> usize {
+    (entry & SLOT).wrapping_sub(1) as usize
+}
 
 /// In `touched`: nothing.
 const NO_PAGE: u32 = u32::MAX;
@@ -235,7 +239,7 @@ impl CopyingMemory {
     pub fn page(&self, page: u32) -> Option<&[u8]> {
         match self.table.get(page as usize).copied().unwrap_or(0) {
             0 => self.region_of(page)?.original(page),
-            entry => self.pages.get((entry >> INDEX) as usize).map(<[u8; _]>::as_slice),
+            entry => self.pages.get(slot_of(entry)).map(<[u8; _]>::as_slice),
         }
     }
 
@@ -291,7 +295,7 @@ impl CopyingMemory {
                 Some(slot) => self.touched[slot as usize] = page,
                 None => self.touched.push(page),
             }
-            entry = (slot as u32) << INDEX | READ;
+            entry = slot as u32 + 1;
         }
         if access == Access::ReadWrite {
             if entry & WRITTEN == 0 {
@@ -306,9 +310,10 @@ impl CopyingMemory {
     /// The table word of a page once it allows `access`.
     #[inline]
     fn entry(&mut self, page: u32, access: Access) -> Result<u32, Fault> {
-        let bit = if access == Access::ReadWrite { WRITE } else { READ };
+        // A copied page may be read.
+        let bits = if access == Access::ReadWrite { WRITE } else { u32::MAX };
         match self.table[page as usize] {
-            entry if entry & bit != 0 => Ok(entry),
+            entry if entry & bits != 0 => Ok(entry),
             _ => self.touch(page, access),
         }
     }
@@ -331,7 +336,7 @@ impl CopyingMemory {
                 self.table[page as usize] = entry;
             }
             let n = range.len();
-            self.pages[(entry >> INDEX) as usize][range].copy_from_slice(&bytes[at..at + n]);
+            self.pages[slot_of(entry)][range].copy_from_slice(&bytes[at..at + n]);
         }
         Ok(())
     }
@@ -358,7 +363,7 @@ impl Mem for CopyingMemory {
         for (page, range, at) in parts(address, buf.len()) {
             let entry = self.entry(page, Access::ReadOnly)?;
             let n = range.len();
-            buf[at..at + n].copy_from_slice(&self.pages[(entry >> INDEX) as usize][range]);
+            buf[at..at + n].copy_from_slice(&self.pages[slot_of(entry)][range]);
         }
         Ok(())
     }
@@ -368,7 +373,7 @@ impl Mem for CopyingMemory {
         for (page, range, at) in parts(address, bytes.len()) {
             let entry = self.entry(page, Access::ReadWrite)?;
             let n = range.len();
-            self.pages[(entry >> INDEX) as usize][range].copy_from_slice(&bytes[at..at + n]);
+            self.pages[slot_of(entry)][range].copy_from_slice(&bytes[at..at + n]);
         }
         Ok(())
     }
@@ -395,9 +400,8 @@ impl GuestAccess for CopyingMemory {
     fn load<const N: usize>(&mut self, address: u32) -> Result<[u8; N], Fault> {
         let entry = self.table[page_of(address) as usize];
         let offset = address as usize % PAGE_SIZE;
-        if entry & READ != 0
-            && offset <= PAGE_SIZE - N
-            && let Some(page) = self.pages.get((entry >> INDEX) as usize)
+        if offset <= PAGE_SIZE - N
+            && let Some(page) = self.pages.get(slot_of(entry))
             && let Some(bytes) = page[offset..].first_chunk()
         {
             return Ok(*bytes);
@@ -411,7 +415,7 @@ impl GuestAccess for CopyingMemory {
         let offset = address as usize % PAGE_SIZE;
         if entry & WRITE != 0
             && offset <= PAGE_SIZE - N
-            && let Some(page) = self.pages.get_mut((entry >> INDEX) as usize)
+            && let Some(page) = self.pages.get_mut(slot_of(entry))
             && let Some(target) = page[offset..].first_chunk_mut()
         {
             *target = bytes;

@@ -1,0 +1,25 @@
+//! The engines. A new one is a file and a line in [`all`]; a new backend of ours is a line in
+//! [`ours::BACKENDS`].
+//!
+//! `wasmtime` will be such a file: its kernels are other bytes, so a [`Subject`](crate::kernels::Subject)
+//! gets a second blob then.
+
+pub(crate) mod javm04;
+pub(crate) mod native;
+pub(crate) mod ours;
+pub(crate) mod polkavm;
+
+use crate::rival::{Rival, RivalError};
+
+/// Engines that this build or this machine does not have, and why.
+pub(crate) type Missing = Vec<(String, RivalError)>;
+
+/// Every engine that there is.
+pub(crate) fn all() -> (Vec<Box<dyn Rival>>, Missing) {
+    let mut missing = Missing::new();
+    let mut rivals: Vec<Box<dyn Rival>> = vec![Box::new(native::Native)];
+    rivals.extend(ours::all(&mut missing));
+    rivals.extend(polkavm::all(&mut missing));
+    rivals.push(Box::new(javm04::Javm04));
+    (rivals, missing)
+}
