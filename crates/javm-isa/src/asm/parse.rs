@@ -236,11 +236,17 @@ impl<'a> Cursor<'a> {
             }
             return Ok((0, Some(Reference { place, label })));
         }
+        self.skip_space();
+        let hex = self.rest().starts_with("0x");
         let (place, v) = self.number(Expected::Immediate)?;
-        if shape != Shape::dst_imm64 && sx(v, 4) != v {
-            return Err((place, AsmErrorKind::ImmediateTooLarge));
+        if shape == Shape::dst_imm64 || sx(v, 4) == v {
+            return Ok((v, None));
         }
-        Ok((v, None))
+        // Addresses from 2^31 on: a pattern of 32 bits means the number that it sign-extends to.
+        if hex && v <= u64::from(u32::MAX) {
+            return Ok((sx(v, 4), None));
+        }
+        Err((place, AsmErrorKind::ImmediateTooLarge))
     }
 
     /// `@label`, `@number`; or a number alone.

@@ -174,7 +174,7 @@ fn errors_say_where() {
         ("load_imm a0, 12a", 1, 14, expected(Expected::Immediate)),
         ("load_imm a0, -", 1, 14, expected(Expected::Immediate)),
         ("load_imm a0, &", 1, 15, expected(Expected::Name)),
-        ("load_imm a0, 0x80000000", 1, 14, AsmErrorKind::ImmediateTooLarge),
+        ("load_imm a0, 2147483648", 1, 14, AsmErrorKind::ImmediateTooLarge),
         ("load_imm a0, -0x80000001", 1, 14, AsmErrorKind::ImmediateTooLarge),
         ("load_imm_64 a0, 0x10000000000000000", 1, 17, AsmErrorKind::NumberTooLarge),
         ("load_imm_64 a0, -0x8000000000000001", 1, 17, AsmErrorKind::NumberTooLarge),
