@@ -278,7 +278,8 @@ fn copy_page(to: &mut [u8], from: Option<&[u8]>) {
     let n = from.len().min(to.len());
     to[..n].copy_from_slice(&from[..n]);
     let rest = &mut to[n..];
-    rest.copy_from_slice(&ZEROS[..rest.len()]);
+    // Hidden from the compiler, which would turn it into a fill.
+    rest.copy_from_slice(&core::hint::black_box(&ZEROS)[..rest.len()]);
 }
 
 /// Whether a page holds what its source says, zero-extended.
