@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
 
-use javm::{CallResult, InProcessKernelAssist, Vm, first_instance};
+use javm::{CallResult, InProcessKernelAssist, Vm, first_instance, kernel_assist::kernel_catcher};
 use javm_cap::{
     CacheDirectory, Cap, CapHash, SlotIdx, SlotPath,
     image::{EndpointDef, Image, MappingSource, MemoryMapping},
@@ -82,6 +82,22 @@ const CASES: &[Case] = &[
         callee: "trap",
         callee_pages: 1,
     },
+    Case {
+        name: "call, yield, resume, return",
+        what: "the callee yields a marker that the caller catches and resumes at once",
+        rounds: 20_000,
+        body: "load_imm a0, 1\nload_imm a1, 0\necalli 26\nload_imm a0, 1\necalli 27",
+        callee: "load_imm a0, 6\necalli 16\nload_imm a0, 0\necalli 0",
+        callee_pages: 1,
+    },
+    Case {
+        name: "spawn",
+        what: "MGMT_CNODE_MINT of 256 slots and DERIVE_SPAWN over it",
+        rounds: 20_000,
+        body: "load_imm a0, 9\nload_imm a1, 8\necalli 5\nload_imm a0, 7\nload_imm a1, 9\nload_imm a2, 10\necalli 18",
+        callee: "trap",
+        callee_pages: 1,
+    },
 ];
 
 /// An image of this code with a persistent mapping at 0x20000 and a page of stack.
@@ -97,6 +113,7 @@ fn image(cache: &mut CacheDirectory, text: &str, pages: u64) -> CapHash {
             mapping(0x2_0000, pages * 4096, MappingSource::Slot(SlotPath::root(200))),
             mapping(0xfefd_f000, 4096, MappingSource::Ephemeral),
         ],
+        yield_marker_slot: Some(SlotIdx(5)),
         ..Image::default()
     };
     let cap = Cap::image_with_slots(&image, &[], &[]).expect("the image is valid");
@@ -118,13 +135,19 @@ impl World {
         *bytes.last_mut().expect("at least a page") = 1;
         let data = cache.put_cap(&Cap::data_inline(&bytes)).expect("plain data");
         let callee = image(&mut cache, case.callee, case.callee_pages);
-        let callee = first_instance(&mut cache, callee, &[(SlotIdx(200), data)]).expect("it is an image");
+        let code = callee;
+        let marker = cache.put_cap(&Cap::data_inline(b"marker")).expect("plain data");
+        let marker = first_instance(&mut cache, code, &[(SlotIdx(9), marker)]).expect("it is an image");
+        let catcher = kernel_catcher(&mut cache, &[marker]).expect("one marker fits");
+        let callee = first_instance(&mut cache, code, &[(SlotIdx(200), data), (SlotIdx(6), marker)]);
+        let callee = callee.expect("it is an image");
         let text = format!(
             "move_reg s0, a0\nload_imm a0, 0\nstore_u8 a0, 0x20000\nfallthrough\nround: {body}\n\
              add_imm_64 s0, s0, -1\nbranch_ne_imm s0, 0, @round\necalli 0"
         );
         let caller = image(&mut cache, &text, 1);
-        let caller = first_instance(&mut cache, caller, &[(SlotIdx(1), callee)]).expect("it is an image");
+        let slots = [(SlotIdx(1), callee), (SlotIdx(5), catcher), (SlotIdx(7), code)];
+        let caller = first_instance(&mut cache, caller, &slots).expect("it is an image");
         let engine = Engine::new(Config::new().backend(backend)).expect("the backend was asked for");
         Self { vm: Vm::with_engine(InProcessKernelAssist::new(), engine), cache, caller }
     }
@@ -152,6 +175,49 @@ fn measure(case: &Case, backend: Backend) -> (f64, f64, f64) {
         .collect();
     costs.sort_by(f64::total_cmp);
     (costs[RUNS / 2], costs[0], costs[RUNS - 1])
+}
+
+/// How many pages the commit measurement's instance has: a tree of 12 levels.
+const COMMIT_PAGES: u64 = 4096;
+
+/// What a commit of `dirty` pages of [`COMMIT_PAGES`] costs, and what hashing those pages and the nodes above
+/// them costs by itself, one input at a time; both in nanoseconds, medians.
+fn commit(dirty: u64) -> (f64, f64) {
+    let text = "move_reg s0, a0\nmove_reg s1, a1\nload_imm t0, 0x20000\nbranch_eq_imm s0, 0, @out\nround: \
+                store_ind_u64 s1, t0, 16\nadd_imm_64 t0, t0, 4096\nadd_imm_64 s0, s0, -1\n\
+                branch_ne_imm s0, 0, @round\nout: ecalli 0";
+    let mut cache = CacheDirectory::new();
+    let bytes: Vec<u8> = (0..COMMIT_PAGES * 4096).map(|i| (i % 251) as u8 + 1).collect();
+    let data = cache.put_cap(&Cap::data_inline(&bytes)).expect("plain data");
+    let code = image(&mut cache, text, COMMIT_PAGES);
+    let instance = first_instance(&mut cache, code, &[(SlotIdx(200), data)]).expect("it is an image");
+    let mut vm = Vm::new(InProcessKernelAssist::new());
+    let mut time = |pages: u64, salt: u64| {
+        let start = Instant::now();
+        let result = vm.invoke_cached(&mut cache, instance, 0, [pages, salt, 0, 0], GAS);
+        assert!(matches!(result, Ok(CallResult::Halt { .. })), "{result:?}");
+        start.elapsed().as_nanos() as f64
+    };
+    time(dirty, 1);
+    let mut costs: Vec<f64> = (0..RUNS as u64).map(|n| time(dirty, n + 2) - time(0, 0)).collect();
+    costs.sort_by(f64::total_cmp);
+    let mut hashing: Vec<f64> = (0..RUNS)
+        .map(|_| {
+            let start = Instant::now();
+            let mut level: Vec<CapHash> =
+                bytes.chunks(4096).take(dirty as usize).map(javm_cap::hash::page).collect();
+            for _ in 0..COMMIT_PAGES.ilog2() {
+                level = level
+                    .chunks(2)
+                    .map(|pair| javm_cap::hash::node(&pair[0], pair.get(1).unwrap_or(&pair[0])))
+                    .collect();
+            }
+            assert_eq!(std::hint::black_box(level).len(), 1);
+            start.elapsed().as_nanos() as f64
+        })
+        .collect();
+    hashing.sort_by(f64::total_cmp);
+    (costs[RUNS / 2], hashing[RUNS / 2])
 }
 
 /// The processor's name, where the system tells it.
@@ -183,11 +249,24 @@ fn main() {
             );
         }
     }
+    let mut commits =
+        String::from("| dirty pages | commit, µs | hashing alone, µs | ratio |\n| --- | --- | --- | --- |\n");
+    for dirty in [1, 16, 256, 4096].into_iter().filter(|_| wanted("commit")) {
+        let (whole, hashing) = commit(dirty);
+        let (whole, hashing, ratio) = (whole / 1e3, hashing / 1e3, whole / hashing);
+        println!(
+            "commit of {dirty:4} of {COMMIT_PAGES} pages {whole:10.1} µs; hashing alone {hashing:.1} µs: {ratio:.2}"
+        );
+        let _ = writeln!(commits, "| {dirty} of {COMMIT_PAGES} | {whole:.1} | {hashing:.1} | {ratio:.2} |");
+    }
     if record {
         let text = format!(
             "# What the capability machine costs\n\nMade by `cargo run --release -p javm-bench -- --record` on {} \
              ({} cores). The cost of one operation beyond the loop around it: the difference to the same loop with \
-             `GAS_LEFT` in its place, median of {RUNS} interleaved runs.\n\n{table}",
+             `GAS_LEFT` in its place, median of {RUNS} interleaved runs.\n\n{table}\n## Commits\n\nAn \
+             invocation that writes a word to each of k pages of a Data of {COMMIT_PAGES}, less one that writes \
+             none; beside it, the hashing of those pages and of the nodes above them by itself, one input at a \
+             time.\n\n{commits}",
             processor(),
             std::thread::available_parallelism().map_or(1, usize::from),
         );
