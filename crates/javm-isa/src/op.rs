@@ -85,7 +85,7 @@ macro_rules! define_op {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum Op {
-            $(#[doc = $effect] $variant = $v08,)*
+            $(#[doc = concat!("`", $effect, "`")] $variant = $v08,)*
         }
 
         impl Op {

@@ -209,14 +209,14 @@ pub fn write(i: &Instruction, pc: u32) -> Encoded {
     write_with(i, pc, None)
 }
 
-/// As [`write`], with a fixed number of bytes (1..=4) for the code offset: an assembler that does not know
+/// As [`write()`], with a fixed number of bytes, 0..=4, for the code offset: an assembler that does not know
 /// a label's distance yet sizes it this way.
 #[must_use]
 pub fn write_with(i: &Instruction, pc: u32, offset_len: Option<usize>) -> Encoded {
     let mut e = Encoded::new(i.op.opcode());
     let regs = |lo: Reg, hi: Reg| lo as u8 | (hi as u8) << 4;
     let offset = i.y.wrapping_sub(u64::from(pc));
-    let offset_len = offset_len.unwrap_or_else(|| imm_len(offset));
+    let offset_len = offset_len.map_or_else(|| imm_len(offset), |len| len.min(4));
     let (nx, ny) = (imm_len(i.x), imm_len(i.y));
     match i.op.shape() {
         Shape::none => {}

@@ -12,7 +12,7 @@
 //! [`OpVisitor`](crate::OpVisitor) gains one method, and one that lacks it does not compile.
 //!
 //! Source: Gray Paper appendix A.5. Operand names in the effects: A, B, D registers, X, Y immediates,
-//! m[a] memory at a.
+//! `m[a]` memory at a.
 
 /// Calls the macro `$m` with every row of the table.
 #[macro_export]
