@@ -6,7 +6,8 @@ use javm_gas::GasModel;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
-    /// The fastest that this machine and this build have.
+    /// What this release runs by default: the interpreter. The recompiler is there for the asking, until it has
+    /// been the explicit choice for long enough.
     #[default]
     Auto,
     /// The interpreter: portable, no unsafe code, starts at once.
