@@ -304,8 +304,11 @@ impl<K: KernelAssist> Vm<K> {
     ) -> Result<Flow, VmError> {
         while let Flow::Continue = flow {
             flow = self.run_top(cache)?;
-            let stack = &self.stack;
-            cache.collect_if_due(mark, || stack.roots());
+            // What an end or a pause names is on no stack: it is settled before anything is collected.
+            if let Flow::Continue = flow {
+                let stack = &self.stack;
+                cache.collect_if_due(mark, || stack.roots());
+            }
         }
         Ok(flow)
     }
