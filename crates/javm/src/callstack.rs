@@ -203,6 +203,8 @@ impl CallStack {
             roots.push(CapHashOrRef::Hash(entry.image.hash));
             roots.extend(entry.table.iter().map(|(_, name)| name));
             roots.extend(entry.laid_out.iter().filter_map(|m| m.name));
+            // Slot 0 may have held it, and that has gone to the handler.
+            roots.extend(entry.marker.map(CapHashOrRef::Hash));
             roots.extend(entry.emits.iter().flat_map(|e| [Some(e.payload), e.on_failure]).flatten());
         }
         roots

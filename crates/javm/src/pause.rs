@@ -34,7 +34,7 @@ use crate::{
     callstack::{InstanceEntry, Pause, PauseKind, PendingEmit, ReferenceEntry},
     error::VmError,
     fault::NotStarted,
-    kernel_assist::{KernelAssist, KernelImage, marker_hash},
+    kernel_assist::{KernelAssist, KernelImage, kernel_instance, marker_hash},
     layout::{self, LayoutFailure},
     vm::{Flow, RootPause, Vm},
 };
@@ -251,9 +251,9 @@ impl<K: KernelAssist> Vm<K> {
         stopped.marker = match entry.yielded {
             None => None,
             Some(PauseKind::Yield) => entry.marker,
-            Some(PauseKind::OutOfGas) => Some(marker_hash(KernelImage::OogMarker)),
-            Some(PauseKind::Storage) => Some(marker_hash(KernelImage::StorageExhaustedMarker)),
-            Some(PauseKind::PageFault(_)) => Some(marker_hash(KernelImage::Pager)),
+            Some(PauseKind::OutOfGas) => Some(kernel_marker(cache, KernelImage::OogMarker)?),
+            Some(PauseKind::Storage) => Some(kernel_marker(cache, KernelImage::StorageExhaustedMarker)?),
+            Some(PauseKind::PageFault(_)) => Some(kernel_marker(cache, KernelImage::Pager)?),
         }
         .map(CapHashOrRef::Hash);
         self.recycle(&mut entry);
@@ -441,6 +441,15 @@ impl<K: KernelAssist> Vm<K> {
         };
         Ok(Thawed { entry, callee, pauses, kind })
     }
+}
+
+/// The name of a marker that the kernel yields; the value is in the directory, since a value names it.
+fn kernel_marker(cache: &mut CacheDirectory, image: KernelImage) -> Result<CapHash, VmError> {
+    let hash = marker_hash(image);
+    if !cache.contains(hash.into()) {
+        kernel_instance(cache, image)?;
+    }
+    Ok(hash)
 }
 
 /// A frozen instance, taken apart.
