@@ -258,6 +258,18 @@ impl CacheDirectory {
         due
     }
 
+    /// Whether [`CacheDirectory::collect_if_due`] would collect for the call that runs.
+    #[must_use]
+    pub fn is_collection_due(&self) -> bool {
+        let current = self.calls.current();
+        self.calls
+            .open
+            .iter()
+            .rev()
+            .find(|call| call.id == current)
+            .is_some_and(|call| call.weight >= call.due)
+    }
+
     /// Keeps what `roots` reach and lets everything else go, whenever it came. For an embedder that lives long
     /// and has no store: the values of earlier calls stay until then. Everything that a call in progress needs
     /// must be among the roots. Visits everything.

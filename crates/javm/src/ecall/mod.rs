@@ -52,7 +52,7 @@ pub mod host_op {
 pub(crate) enum Stop {
     /// An operation that changes who runs; its price is paid.
     Control(GuestOp),
-    /// The operation is done, but who pays for what comes next must be found out anew.
+    /// The operation is done, but who pays for what comes next must be found out anew, or values collected.
     Again,
     /// The operation is refused.
     Refused { number: u64, error: OpError },
@@ -120,7 +120,7 @@ enum Done {
     Continue,
     /// The operation changes who runs: the loop does it.
     Control,
-    /// The guest goes on, but what pays has changed.
+    /// The guest goes on, but the loop must look after something first.
     Again,
 }
 
@@ -137,8 +137,8 @@ pub(crate) struct Op<'a, K> {
     op: GuestOp,
     /// What the operation has paid so far.
     paid: u64,
-    /// A slot was written that holds, or held, what pays.
-    payer_changed: bool,
+    /// A slot was written that holds, or held, what pays; or a collection of values is due.
+    look: bool,
 }
 
 impl<K: KernelAssist> EcallHandler for Handler<'_, K> {
@@ -165,7 +165,7 @@ impl<K: KernelAssist> EcallHandler for Handler<'_, K> {
                 gas,
                 op,
                 paid: 0,
-                payer_changed: false,
+                look: false,
             }
             .perform()
             .map(|done| match done {
@@ -222,7 +222,7 @@ impl<K: KernelAssist> Op<'_, K> {
         match result {
             // Nothing was done: nothing is paid.
             Err(Failure::OutOfGas { .. } | Failure::Storage { .. }) => *self.gas = before,
-            Ok(Done::Continue) if self.payer_changed => return Ok(Done::Again),
+            Ok(Done::Continue) if self.look => return Ok(Done::Again),
             _ => {}
         }
         result
@@ -333,7 +333,8 @@ impl<K: KernelAssist> Op<'_, K> {
     fn touch(&mut self, path: SlotPath) {
         let image = self.entry.image.image();
         let slot = SlotIdx::from(path.root_slot());
-        self.payer_changed |= image.gas_slots.contains(&slot);
+        // A guest that makes and drops values without ever calling anybody must not fill the host's memory.
+        self.look |= image.gas_slots.contains(&slot) || self.cache.is_collection_due();
     }
 
     /// What the slot holds; refused where the path leads nowhere.
