@@ -24,10 +24,14 @@ fn caller_of(rig: &mut Rig, callee: CapHash, endpoint: u64) -> CapHash {
 #[test]
 fn arguments_go_down_and_a_value_comes_back() {
     let mut rig = Rig::new();
-    let callee = rig.image("trap\nmain: ecalli 100\nload_imm a0, 1234\nload_imm a1, 7\nload_imm ra, 1\necalli 0\n.export unused @0\n.export main @main", |image| {
-        let def = image.endpoints.get_mut(&1).unwrap();
-        def.initial_regs = std::array::from_fn(|n| 100 + n as u64);
-    });
+    let callee = rig.image(
+        "trap\nmain: ecalli 100\nload_imm a0, 1234\nload_imm a1, 7\nload_imm ra, 1\necalli 0\n\
+                            .export unused @0\n.export main @main",
+        |image| {
+            let def = image.endpoints.get_mut(&1).unwrap();
+            def.initial_regs = std::array::from_fn(|n| 100 + n as u64);
+        },
+    );
     // Registers that the publisher gave it lie over the endpoint's, where they are not zero; arguments over both.
     let root = rig.cnode(8, &[]);
     let regs = [0, 0, 7, 0, 0, 8, 0, 55, 55, 0, 55, 0, 9];
@@ -428,6 +432,39 @@ fn a_million_calls_in_bounded_memory() {
         assert_eq!((rig.halted(&result).0, pauses), (CALLS, CALLS / LOOK));
         assert!(rig.cache.len() < len + 10 && rig.cache.working_len() == 0, "{} values", rig.cache.len());
     });
+}
+
+/// What an instance makes and drops goes while it runs, also if it never calls anybody.
+#[test]
+fn a_million_values_of_one_run_in_bounded_memory() {
+    const VALUES: u64 = 1_000_000;
+    for (op, args) in [(5, [9, 16, 0, 0]), (23, [MEM, 64, u64::MAX, 9]), (21, [3, 9, 0, 0])] {
+        let mut rig = Rig::new();
+        let (marker, quiet) = (rig.marker("look"), rig.program("trap", &[]));
+        rig.vm.kernel_assist.inner.catch_at_root(marker);
+        let text = format!(
+            "load_imm_64 s0, {VALUES}
+            fallthrough
+            loop: store_u64 s0, {MEM:#x}
+            {}ecalli {op}
+            add_imm_64 s0, s0, -1
+            branch_ne_imm s0, 0, @loop
+            load_imm a0, 2
+            ecalli 16
+            ecalli 0
+            trap",
+            load_args(&args)
+        );
+        let image = rig.image(&text, |image| image.memory_mappings = vec![persistent(MEM, 1, 7)]);
+        let instance = rig.instance(image, &[(2, marker), (3, quiet)]);
+        let len = rig.cache.len();
+        let paused = rig.call(instance, 0, &[], u64::MAX);
+        assert!(matches!(paused, CallResult::Paused { .. }), "{}", rig.words());
+        assert!(rig.cache.len() < len + 20_000, "{} values", rig.cache.len());
+        let result = rig.resume(None);
+        rig.halted(&result);
+        assert!(rig.cache.len() < len + 10, "{} values", rig.cache.len());
+    }
 }
 
 /// The bank, paying from meter 9, and its ledger: account 0 has 100.
