@@ -3,65 +3,57 @@
 use javm_gas::{BlockCosts, GasModel};
 use javm_isa::{Code, OpVisitor, Reg};
 
-use super::{Block, Interpreter, ops::IOp};
+use super::{Interpreter, ops::IOp};
 
-/// A block number that no block has: jumping there panics.
+/// Where no block is: a number that no operation has.
 pub(super) const NO_BLOCK: u32 = u32::MAX;
 
 /// Lowers a program.
 pub(super) fn lower(code: &Code, model: GasModel) -> Interpreter {
-    let mut block_at = vec![NO_BLOCK; code.len() as usize];
-    for (n, start) in code.block_starts().enumerate() {
-        block_at[start as usize] = n as u32;
-    }
-    let block =
-        |target: u64| usize::try_from(target).ok().and_then(|t| block_at.get(t)).copied().unwrap_or(NO_BLOCK);
-    let mut costs = BlockCosts::new(code, model).iter().map(|(_, cost)| cost).collect::<Vec<_>>().into_iter();
-    let mut blocks = Vec::with_capacity(code.block_count() + 1);
+    let mut start_at = vec![NO_BLOCK; code.len() as usize];
     let mut starts = Vec::with_capacity(code.block_count() + 1);
-    let mut pcs = Vec::with_capacity(code.len() as usize / 3);
-    let mut lowering = Lowering { block: &block, wide: Vec::new(), here: 0, lost: Vec::new() };
-    let mut ops = Vec::with_capacity(code.len() as usize / 3);
-    for (pc, instruction) in code.instructions(0) {
-        let here = ops.len() as u32;
+    let mut pcs = Vec::with_capacity(code.len() as usize / 2);
+    let mut pc = 0;
+    while pc < code.len() {
         if code.is_block_start(u64::from(pc)) {
-            blocks.push(Block { cost: costs.next().unwrap_or(0), first: here });
-            starts.push(here);
+            start_at[pc as usize] = pcs.len() as u32;
+            starts.push(pcs.len() as u32);
+            pcs.push(pc);
         }
         pcs.push(pc);
-        lowering.here = here;
+        pc = code.next_pc(pc);
+    }
+    starts.push(pcs.len() as u32);
+    pcs.extend([code.len(); 2]);
+
+    let start =
+        |target: u64| usize::try_from(target).ok().and_then(|t| start_at.get(t)).copied().unwrap_or(NO_BLOCK);
+    let costs = BlockCosts::new(code, model);
+    let mut costs = costs.iter().map(|(_, cost)| cost);
+    let mut lowering = Lowering { start: &start, wide: Vec::new(), here: 0, lost: Vec::new() };
+    let mut ops = Vec::with_capacity(pcs.len());
+    for (pc, instruction) in code.instructions(0) {
+        let begins = code.is_block_start(u64::from(pc));
+        lowering.here = ops.len() as u32 + u32::from(begins);
         let op = instruction.visit(&mut lowering);
-        if let IOp::Unlikely = op
-            && let Some(block) = blocks.last_mut()
-            && block.first == here
-        {
-            block.first += 1;
+        if begins {
+            let cost = costs.next().unwrap_or(0);
+            ops.push(if let IOp::Unlikely = op { IOp::EnterUnlikely(cost) } else { IOp::Enter(cost) });
         }
         ops.push(op);
-    }
-    let end = ops.len() as u32;
-    if let (Some(block), Some(start)) = (blocks.last_mut(), starts.last())
-        && block.first == end
-    {
-        // There is nothing but `unlikely` in it.
-        block.first = *start;
     }
     // Where the code ends there is nothing to charge for in the Gray Paper 0.8; in 0.7 a `trap` stands there.
     let cost = match model {
         GasModel::Pipeline => 0,
         GasModel::PerInstruction => javm_gas::block_cost(code, model, code.len()),
     };
-    blocks.push(Block { cost, first: end });
-    starts.push(end);
-    pcs.push(code.len());
-    ops.push(IOp::EndOfCode);
+    ops.extend([IOp::Enter(cost), IOp::EndOfCode]);
     fuse(&mut ops, &lowering.lost);
     Interpreter {
         ops: ops.into(),
         pcs: pcs.into(),
-        blocks: blocks.into(),
         starts: starts.into(),
-        jump_table: code.jump_table().iter().map(|t| block(u64::from(*t))).collect(),
+        jump_table: code.jump_table().iter().map(|t| start(u64::from(*t))).collect(),
         wide: lowering.wide.into(),
     }
 }
@@ -99,7 +91,7 @@ fn fuse(ops: &mut [IOp], lost: &[u32]) {
 }
 
 struct Lowering<'a> {
-    block: &'a dyn Fn(u64) -> u32,
+    start: &'a dyn Fn(u64) -> u32,
     wide: Vec<u64>,
     /// How many operations there are so far.
     here: u32,
@@ -108,13 +100,13 @@ struct Lowering<'a> {
 }
 
 impl Lowering<'_> {
-    /// The number of the block at a target.
+    /// Where the block at a target starts.
     fn target(&mut self, target: u64) -> u32 {
-        let block = (self.block)(target);
-        if block == NO_BLOCK {
+        let start = (self.start)(target);
+        if start == NO_BLOCK {
             self.lost.push(self.here);
         }
-        block
+        start
     }
 }
 

@@ -1,9 +1,10 @@
 //! The interpreter: portable, without unsafe code, the reference for every other backend.
 //!
-//! A program is lowered once ([`lower`]) to an array of 12-byte operations in which every immediate is
-//! decoded, every jump target is a block number and every jump-table entry is resolved. [`run`] is one loop
-//! over that array: operations of a block follow each other, a block's end picks the next block, and gas is
-//! taken there, once per block. Nothing is looked up by code offset while running.
+//! A program is lowered once ([`lower`]) to an array of 20-byte operations in which every immediate is
+//! decoded, and every jump target and jump-table entry is the number of an operation. [`run`] is one loop over
+//! that array: operations of a block follow each other, a block's end picks the next block, and gas is taken
+//! there, once per block. Nothing is looked up by code offset while running. Instructions that often follow each
+//! other are one operation ([`ops`]).
 //!
 //! Source: Gray Paper 0.8 appendix A; gas rules in section A.2 there (block charging, gas-charged flag).
 
@@ -31,25 +32,16 @@ pub struct Machine<'a> {
     pub gas_charged: &'a mut bool,
 }
 
-/// A basic block: what it costs and which of its operations is executed first: not an `unlikely`, which does
-/// nothing.
-#[derive(Clone, Copy, Debug)]
-struct Block {
-    cost: u32,
-    first: u32,
-}
-
 /// A lowered program.
 #[derive(Debug)]
 pub struct Interpreter {
     ops: Box<[IOp]>,
-    /// Code offset of each operation, ascending; the last is the code's length.
+    /// Code offset of each operation, ascending: an [`IOp::Enter`] has that of the instruction behind it. The
+    /// last is the code's length.
     pcs: Box<[u32]>,
-    /// Basic blocks in order; the last is the end of the code, which panics.
-    blocks: Box<[Block]>,
-    /// Operation that each block starts with.
+    /// Where each block starts: the number of its [`IOp::Enter`]. The last is the end of the code.
     starts: Box<[u32]>,
-    /// Block number of each jump-table entry, or one that no block has.
+    /// The same for each jump-table entry; a number that no operation has where no block starts.
     jump_table: Box<[u32]>,
     /// Immediates that do not fit an operation.
     wide: Box<[u64]>,

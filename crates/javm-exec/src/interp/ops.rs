@@ -1,7 +1,7 @@
 //! [`IOp`]: an instruction as the interpreter runs it: operands decoded, targets resolved.
 //!
 //! The names and fields are those of the instruction table, with these differences: immediates are 32 bits
-//! and sign-extended where they are used; targets are block numbers; what differs only by where a constant
+//! and sign-extended where they are used; targets are the numbers of operations; what differs only by where a constant
 //! comes from is one operation (`load_imm` and a sign-extendable `load_imm_64`).
 
 use javm_isa::Reg;
@@ -58,6 +58,10 @@ macro_rules! define_all {
         #[derive(Clone, Copy, Debug)]
         pub(super) enum IOp {
             $($single)*
+            /// Stands before each block: its cost. Executed, it is the end of the code, and panics there.
+            Enter(u32),
+            /// The same before a block that starts with an `unlikely`, which does nothing and is passed over.
+            EnterUnlikely(u32),
             /// The end of the code: panics there.
             EndOfCode,
             $($p($($pat,)* $($pbt),*),)*

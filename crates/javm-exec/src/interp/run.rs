@@ -1,15 +1,15 @@
 //! The loop.
 //!
-//! `rest` are the operations behind the one that runs, `block` the block it lies in. An operation either falls
-//! through to the next one, ends the run, or (a terminator) breaks out with the number of the next block, whose
-//! gas is taken before its first operation runs. Where several instructions are one operation, `BEHIND` says
+//! `rest` are the operations behind the one that runs. An operation either falls through to the next one, ends
+//! the run, or (a terminator) breaks out with the operations to go on at; the first of those says what the block
+//! costs, which is taken before the second runs. Where several instructions are one operation, `BEHIND` says
 //! which of them is running, for the program counter of an exit. What made it fast, and what did not:
 //! `docs/interpreter.md`.
 
 use javm_isa::alu;
 
 use super::{
-    Block, Interpreter, Machine,
+    Interpreter, Machine,
     lower::NO_BLOCK,
     ops::{IOp, for_each_fused},
 };
@@ -32,9 +32,13 @@ const fn off_the_end() -> ExitReason {
 }
 
 impl Interpreter {
-    /// Number of the block that operation `ip` lies in.
-    fn block_of(&self, ip: usize) -> usize {
-        self.starts.partition_point(|start| *start as usize <= ip) - 1
+    /// Cost of the block that operation `ip` lies in.
+    fn cost_at(&self, ip: usize) -> u64 {
+        let block = self.starts.partition_point(|start| *start as usize <= ip) - 1;
+        match self.ops[self.starts[block] as usize] {
+            IOp::Enter(cost) | IOp::EnterUnlikely(cost) => u64::from(cost),
+            _ => unreachable!("that is what stands where a block starts"),
+        }
     }
 }
 
@@ -50,14 +54,15 @@ pub(super) fn execute<const STEP: bool, M: GuestAccess, H: EcallHandler>(
 ) -> Option<ExitReason> {
     let Machine { regs, gas: counter, gas_charged } = machine;
     // Entering anywhere but at an instruction panics, and costs nothing.
-    let Some(ip) = u32::try_from(regs.pc).ok().and_then(|pc| program.pcs.binary_search(&pc).ok()) else {
+    let Some(mut ip) = u32::try_from(regs.pc).ok().and_then(|pc| program.pcs.binary_search(&pc).ok()) else {
         return Some(ExitReason::Panic);
     };
-    let (ops, blocks) = (&*program.ops, &*program.blocks);
-    let mut block = program.block_of(ip);
+    let ops = &*program.ops;
+    // Where a block starts the search may have found either of two.
+    ip += usize::from(matches!(ops[ip], IOp::Enter(_) | IOp::EnterUnlikely(_)));
     let mut gas = counter.remaining();
     if !*gas_charged {
-        let cost = u64::from(blocks[block].cost);
+        let cost = program.cost_at(ip);
         if gas < cost {
             return Some(ExitReason::OutOfGas);
         }
@@ -67,7 +72,7 @@ pub(super) fn execute<const STEP: bool, M: GuestAccess, H: EcallHandler>(
 
     // On the stack, where nothing that the guest writes can be: the compiler need not read them again.
     let mut gpr = regs.gpr;
-    let mut rest = ops[ip..].iter();
+    let mut rest = &ops[ip..];
     macro_rules! get {
         ($r:expr) => {
             gpr[*$r as usize]
@@ -123,7 +128,7 @@ pub(super) fn execute<const STEP: bool, M: GuestAccess, H: EcallHandler>(
             }
             macro_rules! branch {
                 ($cond:expr, $target:expr) => {
-                    break if $cond { *$target } else { block as u32 + 1 }
+                    break if $cond { ops.get(*$target as usize..) } else { rest.get(BEHIND..) }
                 };
             }
             macro_rules! jump_to {
@@ -135,7 +140,9 @@ pub(super) fn execute<const STEP: bool, M: GuestAccess, H: EcallHandler>(
                     // Entry n of the jump table is address 2 (n + 1); 0 and odd addresses are none.
                     let index = (address / 2).wrapping_sub(1) as usize;
                     match program.jump_table.get(index) {
-                        Some(target) if address % 2 == 0 && *target != NO_BLOCK => break *target,
+                        Some(target) if address % 2 == 0 && *target != NO_BLOCK => {
+                            break ops.get(*target as usize..);
+                        }
                         _ => break 'run (ExitReason::Panic, BEHIND),
                     }
                 }};
@@ -158,8 +165,8 @@ pub(super) fn execute<const STEP: bool, M: GuestAccess, H: EcallHandler>(
             // Several were executed: goes behind the last of them.
             macro_rules! advance {
                 ($others:expr) => {
-                    match rest.as_slice().get($others..) {
-                        Some(behind) => rest = behind.iter(),
+                    match rest.get($others..) {
+                        Some(behind) => rest = behind,
                         None => break 'run (off_the_end(), 0),
                     }
                 };
@@ -246,7 +253,8 @@ pub(super) fn execute<const STEP: bool, M: GuestAccess, H: EcallHandler>(
                 };
             }
             // The last operation ends the run, so that there is always a next one.
-            let Some(op) = rest.next() else { break 'run (off_the_end(), 0) };
+            let Some((op, behind)) = rest.split_first() else { break 'run (off_the_end(), 0) };
+            rest = behind;
             let single;
             let op = if STEP {
                 single = op.first();
@@ -392,10 +400,10 @@ pub(super) fn execute<const STEP: bool, M: GuestAccess, H: EcallHandler>(
                 IOp::BranchLeSImm(a, x, t) => branch!(signed!(get!(a)) <= i64::from(*x), t),
                 IOp::BranchGeSImm(a, x, t) => branch!(signed!(get!(a)) >= i64::from(*x), t),
                 IOp::BranchGtSImm(a, x, t) => branch!(signed!(get!(a)) > i64::from(*x), t),
-                IOp::Jump(t) => break *t,
+                IOp::Jump(t) => break ops.get(*t as usize..),
                 IOp::LoadImmJump(a, x, t) => {
                     set!(a, imm!(x));
-                    break *t;
+                    break ops.get(*t as usize..);
                 }
                 IOp::JumpInd(a, x) => exec!(JumpInd a x),
                 IOp::LoadImmJumpInd(a, b, x, y) => {
@@ -404,12 +412,12 @@ pub(super) fn execute<const STEP: bool, M: GuestAccess, H: EcallHandler>(
                     set!(a, imm!(x));
                     jump_to!(to)
                 }
-                IOp::Fallthrough => break block as u32 + 1,
+                IOp::Fallthrough => break Some(rest),
                 IOp::Unlikely => {}
                 IOp::Ecalli(n) => host!(EcallKind::Ecalli(*n)),
                 IOp::Ecall => host!(EcallKind::Ecall),
                 IOp::Trap => break 'run (ExitReason::Trap, 0),
-                IOp::EndOfCode => break 'run (ExitReason::Panic, 0),
+                IOp::Enter(_) | IOp::EnterUnlikely(_) | IOp::EndOfCode => break 'run (ExitReason::Panic, 0),
                 $(IOp::$p($($paf,)* $($pbf),*) => {
                     exec!($pa $($paf)*);
                     {
@@ -443,19 +451,21 @@ pub(super) fn execute<const STEP: bool, M: GuestAccess, H: EcallHandler>(
                 return None;
             }
         };
-        let Some(Block { cost, first }) = blocks.get(next as usize) else {
-            break (ExitReason::Panic, 0);
+        let (next, cost, behind) = match next {
+            Some(next @ [IOp::Enter(cost), behind @ ..]) => (next, cost, behind),
+            Some(next @ [IOp::EnterUnlikely(cost), _, behind @ ..]) => (next, cost, behind),
+            // Where no block is.
+            _ => break (ExitReason::Panic, 0),
         };
-        block = next as usize;
         let cost = u64::from(*cost);
         if STEP || gas < cost {
             *gas_charged = false;
             counter.set(gas);
-            *regs = Regs { pc: u64::from(program.pcs[program.starts[block] as usize]), gpr };
+            *regs = Regs { pc: u64::from(program.pcs[ops.len() - next.len()]), gpr };
             return if STEP { None } else { Some(ExitReason::OutOfGas) };
         }
         gas -= cost;
-        rest = ops[*first as usize..].iter();
+        rest = behind;
     };
     counter.set(gas);
     *regs = Regs { pc: u64::from(program.pcs[current!() + behind]), gpr };
