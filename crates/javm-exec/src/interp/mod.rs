@@ -1,10 +1,10 @@
 //! The interpreter: portable, without unsafe code, the reference for every other backend.
 //!
-//! A program is lowered once ([`lower`]) to an array of 20-byte operations in which every immediate is
-//! decoded, and every jump target and jump-table entry is the number of an operation. [`run`] is one loop over
+//! A program is lowered once (`lower`) to an array of 20-byte operations in which every immediate is
+//! decoded, and every jump target and jump-table entry is the number of an operation. `run` is one loop over
 //! that array: operations of a block follow each other, a block's end picks the next block, and gas is taken
 //! there, once per block. Nothing is looked up by code offset while running. Instructions that often follow each
-//! other are one operation ([`ops`]).
+//! other are one operation (`ops`).
 //!
 //! Source: Gray Paper 0.8 appendix A; gas rules in section A.2 there (block charging, gas-charged flag).
 
