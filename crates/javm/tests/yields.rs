@@ -601,6 +601,37 @@ fn minting_and_saving_repeat_when_storage_is_there() {
     }
 }
 
+#[test]
+fn a_change_of_image_repeats_when_storage_is_there() {
+    let mut rig = Rig::new();
+    let quota = rig.handle(KernelImage::Quota, 3);
+    let text = format!("store_imm_u8 {MEM:#x}, 7\n{}ecalli 0\ntrap", ask(17, &[4, 0]));
+    let tweak = |image: &mut Image| {
+        image.quota_slots = vec![SlotIdx(1)];
+        image.memory_mappings = vec![persistent(MEM, 1, 7)];
+    };
+    let image = rig.image(&text, tweak);
+    let next = rig.image(&text, |image| {
+        tweak(image);
+        image.yield_marker_slot = Some(SlotIdx(9));
+    });
+    let instance = rig.instance(image, &[(1, quota), (4, next)]);
+    rig.vm.kernel_assist.set_quota(3, 4096);
+    let straight = rig.call(instance, 0, &[], GAS);
+    let expected = rig.halted(&straight);
+    rig.vm.kernel_assist.set_quota(3, 4095);
+    assert_eq!(rig.fault(instance), ExitReason::Trap);
+    assert!(rig.what().starts_with("storage exhausted: quota 3 cannot pay, and nobody catches that"));
+    rig.catch_kernel(KernelImage::StorageExhaustedMarker);
+    let paused = rig.call(instance, 0, &[], GAS);
+    assert!(matches!(paused, CallResult::Paused { .. }), "{paused:?}");
+    rig.vm.kernel_assist.set_quota(3, 4096);
+    let done = rig.resume(None);
+    assert_eq!(rig.halted(&done), expected);
+    assert_eq!(paused.gas_used() + done.gas_used(), straight.gas_used());
+    assert_eq!((rig.as_instance(expected.1).image_hash, rig.slot_bytes(expected.1, 7)), (next, vec![7]));
+}
+
 /// Reads a byte of page 0x90, writes the next, reads it back, yields nothing.
 const PAGED: &str = "load_u8 a0, 0x90001
     store_imm_u8 0x90002, 5
