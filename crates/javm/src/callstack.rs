@@ -32,7 +32,6 @@ pub struct CallStack {
 
 /// One element of the stack.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Entry {
     /// A call.
     Instance(Box<InstanceEntry>),

@@ -67,7 +67,6 @@ pub struct Emit {
 
 /// How an invocation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum CallResult {
     /// The instance halted. Its new value, and everything it reaches, is in the directory.
     Halt {

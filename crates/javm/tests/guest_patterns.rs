@@ -105,7 +105,6 @@ impl World {
             CallResult::Halt { return_value, post_instance_hash, .. } => (*return_value, *post_instance_hash),
             CallResult::Faulted { reflected_slot0: slot0, .. }
             | CallResult::Paused { marker_payload: slot0, .. } => (0, settled(*slot0).unwrap_or_default()),
-            _ => unreachable!("there are three"),
         };
         self.seen.push((value, hash, result.gas_used()));
     }

@@ -195,7 +195,8 @@ fn scenario() -> (Rig, CapHash) {
         "load_u8 t0, 0x90001\nstore_imm_u8 0x90002, 5\nload_u8 t1, 0x90002\necalli 100\n",
     );
     let rest = format!(
-        "{}{}{}{}load_u8 t0, {:#x}\nload_u8 t1, {:#x}\nload_u8 t2, 0x1234\nload_u8 s0, 0x90002\nload_u8 s1, {:#x}\necalli 100\n{}",
+        "{}{}{}{}load_u8 t0, {:#x}\nload_u8 t1, {:#x}\nload_u8 t2, 0x1234\nload_u8 s0, 0x90002\nload_u8 s1, {:#x}\n\
+         ecalli 100\n{}",
         // The slot that memory came from changes: the slot stands, the memory goes on.
         ask(1, &[8, 7]),
         ask(16, &[3]),
@@ -380,7 +381,8 @@ fn left_behind(rig: &mut Rig) -> CapHash {
     let marker = rig.marker("m");
     let worker = rig.image(
         &format!(
-            "store_imm_u8 {MEM:#x}, 1\nstore_imm_u8 {:#x}, 2\n{}load_u8 s0, {:#x}\nload_u8 s1, {MEM:#x}\nadd_64 a0, s0, s1\n{}add_64 a0, s0, s1\necalli 0\ntrap",
+            "store_imm_u8 {MEM:#x}, 1\nstore_imm_u8 {:#x}, 2\n{}load_u8 s0, {:#x}\nload_u8 s1, {MEM:#x}\n\
+             add_64 a0, s0, s1\n{}add_64 a0, s0, s1\necalli 0\ntrap",
             MEM + 0x2_0000,
             ask(16, &[1]),
             MEM + 0x2_0000,

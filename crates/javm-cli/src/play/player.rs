@@ -322,7 +322,6 @@ impl Player<'_> {
             }
             CallResult::Faulted { reflected_slot0, .. } => ("fault", None, before, reflected_slot0),
             CallResult::Paused { marker_payload, .. } => ("pause", None, before, marker_payload),
-            _ => return Err(CliError::NotHere("an outcome that this command does not know").into()),
         };
         let (fault, handled_fault) =
             if outcome == "fault" { (called.fault, None) } else { (None, called.fault) };

@@ -45,11 +45,6 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<RunReport, CliError>
         }
         CallResult::Faulted { reflected_slot0, .. } => (Outcome::Fault, None, before, reflected_slot0),
         CallResult::Paused { marker_payload, .. } => (Outcome::Pause, None, before, marker_payload),
-        _ => {
-            return Err(CliError::NotHere(
-                "the machine ended the call in a way that this command does not know",
-            ));
-        }
     };
     if let Some(file) = &args.output {
         write_slot0(&world, slot0, file)?;

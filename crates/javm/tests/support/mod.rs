@@ -311,7 +311,6 @@ impl Rig {
                 *reflected_slot0
             }
             CallResult::Paused { marker_payload, .. } => *marker_payload,
-            other => panic!("{other:?}"),
         };
         slot.map(|name| *name.as_hash().expect("an outcome is settled"))
     }
