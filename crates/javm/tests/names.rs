@@ -249,7 +249,6 @@ mod machine {
                 panic!("{reason} {reflected_slot0:?} {gas_used}")
             }
             CallResult::Paused { marker_payload, gas_used } => panic!("{marker_payload:?} {gas_used}"),
-            other => panic!("{other:?}"),
         }
     }
 
