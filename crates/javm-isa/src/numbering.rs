@@ -23,7 +23,7 @@ pub enum Numbering {
     Manifest,
 }
 
-/// The program uses an instruction that has no canonical form.
+/// The program uses an instruction that the other numbering lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NumberingError {
@@ -32,6 +32,13 @@ pub enum NumberingError {
         /// Code offset.
         offset: u32,
     },
+    /// Code cannot be written in a numbering that lacks one of its instructions.
+    Missing {
+        /// Code offset.
+        offset: u32,
+        /// The canonical opcode.
+        opcode: u8,
+    },
 }
 
 impl core::fmt::Display for NumberingError {
@@ -39,6 +46,9 @@ impl core::fmt::Display for NumberingError {
         match self {
             Self::Sbrk { offset } => {
                 write!(f, "code offset {offset}: `sbrk` is not supported; link the program for JamV1")
+            }
+            Self::Missing { offset, opcode } => {
+                write!(f, "code offset {offset}: opcode {opcode} does not exist in that numbering")
             }
         }
     }
@@ -53,21 +63,8 @@ const fn table(numbering: Numbering) -> [u8; 256] {
     let mut n = 0;
     while n < Op::ALL.len() {
         let op = Op::ALL[n];
-        let canonical = op.opcode();
-        let source = match numbering {
-            Numbering::Canonical => Some(canonical),
-            Numbering::V08 => match op {
-                Op::Ecall => None,
-                _ => Some(canonical),
-            },
-            Numbering::V07 => op.opcode_07(),
-            Numbering::Manifest => match op {
-                Op::Unlikely | Op::Ecall => Some(canonical),
-                _ => op.opcode_07(),
-            },
-        };
-        if let Some(source) = source {
-            t[source as usize] = canonical;
+        if let Some(source) = numbering.number(op) {
+            t[source as usize] = op.opcode();
         }
         n += 1;
     }
@@ -101,5 +98,30 @@ impl Numbering {
             }
         }
         Ok(())
+    }
+
+    /// The way back: rewrites canonical opcodes to this numbering, in place.
+    ///
+    /// # Errors
+    /// [`NumberingError::Missing`] when the code has an instruction that this numbering lacks, or a marked
+    /// byte that is no opcode; the code may then be half rewritten.
+    pub fn restore(self, code: &mut [u8], packed_bitmask: &[u8]) -> Result<(), NumberingError> {
+        for (offset, byte) in code.iter_mut().enumerate() {
+            if packed_bitmask.get(offset / 8).is_some_and(|b| b >> (offset % 8) & 1 != 0) {
+                let missing = NumberingError::Missing { offset: offset as u32, opcode: *byte };
+                *byte = Op::from_opcode(*byte).and_then(|op| self.number(op)).ok_or(missing)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number that an instruction has here, if it has one.
+    const fn number(self, op: Op) -> Option<u8> {
+        match (self, op) {
+            (Self::Canonical, _) | (Self::Manifest, Op::Unlikely | Op::Ecall) => Some(op.opcode()),
+            (Self::V08, Op::Ecall) => None,
+            (Self::V08, _) => Some(op.opcode()),
+            (Self::V07 | Self::Manifest, _) => op.opcode_07(),
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! * [`polkavm`]: PolkaVM containers (`ReviveV1`, `JamV1`, `Latest64`);
 //! * [`bare`]: the Gray Paper's bare program blob, read and written;
 //! * [`service`]: JAM service programs (the Gray Paper's standard program);
-//! * [`manifest`]: the program blobs of the capability microkernel;
+//! * [`manifest`]: the program blobs of the capability microkernel, read and written;
 //! * `elf` (a feature, on by default): ELF files, through PolkaVM's linker;
 //! * [`debug`]: function names and source lines by code offset;
 //! * [`endpoint`]: which endpoint index an export has;
@@ -35,7 +35,7 @@ pub mod service;
 pub use debug::SourceFrame;
 pub use endpoint::{DECLARATION_PREFIX, EndpointError, endpoint_index};
 pub use error::ProgramError;
-pub use manifest::Manifest;
+pub use manifest::{Manifest, ManifestCap, ManifestKind, ManifestWriteError};
 pub use program::{Export, Format, Import, Isa, LoadAs, Program};
 pub use region::{Access, PAGE_SIZE, Region, RegionKind};
 

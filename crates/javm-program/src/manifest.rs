@@ -1,8 +1,9 @@
 //! The program blobs of the capability microkernel (`JAR\x02`): a list of capabilities to start with.
 //!
 //! [`Manifest::read`] checks the list and where its data lies; it borrows the data, so that entries that
-//! share bytes cost nothing. [`ManifestCap::code`] checks the code of an entry when it is asked for. What
-//! the capabilities mean is the microkernel's business. Source: `capability-kernel.md` Part A2.
+//! share bytes cost nothing. [`ManifestCap::code`] checks the code of an entry when it is asked for.
+//! [`Manifest::to_bytes`] and [`to_code_blob`] are the way back. What the capabilities mean is the
+//! microkernel's business. Source: `capability-kernel.md` Part A2.
 
 use javm_isa::{Code, Numbering};
 
@@ -16,6 +17,39 @@ use crate::{
 
 /// What a manifest starts with.
 pub const MAGIC: [u8; 4] = *b"JAR\x02";
+
+/// The most entries of a manifest.
+pub const MAX_CAPS: usize = u8::MAX as usize;
+
+/// Bytes of an entry.
+const ENTRY_LEN: usize = 19;
+
+/// Bytes in front of the entries.
+const HEADER_LEN: usize = 10;
+
+/// Why a manifest cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestWriteError {
+    /// More entries than a manifest can have.
+    #[error("{count} capabilities, more than {MAX_CAPS}")]
+    TooManyCaps {
+        /// How many.
+        count: usize,
+    },
+    /// The data section would exceed 4 GiB.
+    #[error("entry {index} (slot {slot}): its {len} bytes do not fit behind {before} others into 4 GiB")]
+    DataTooLong {
+        /// Position of the entry, from 0.
+        index: usize,
+        /// Its slot.
+        slot: u8,
+        /// Bytes that it starts with.
+        len: usize,
+        /// Bytes of the entries before it.
+        before: usize,
+    },
+}
 
 /// Whether a capability is code or data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +73,8 @@ pub struct ManifestCap<'a> {
     pub page_count: u32,
     /// How data is mapped.
     pub access: Access,
-    /// Offset of `contents` in the file.
+    /// Offset of `contents` in the file that the entry was read from. Errors in the code are reported from
+    /// there; writing does not look at it.
     pub offset: usize,
     /// What data starts with; the code blob of code.
     pub contents: &'a [u8],
@@ -70,11 +105,64 @@ impl<'a> Manifest<'a> {
         let memory_pages = input.u32()?;
         let count = input.u8()?;
         let invoke_slot = input.u8()?;
-        let mut entries = input.sub(u64::from(count) * 19)?;
+        let mut entries = input.sub(u64::from(count) * ENTRY_LEN as u64)?;
         let section = input.offset();
         let data = input.take_rest();
         let caps = (0..count).map(|_| read_cap(&mut entries, data, section)).collect::<Result<_, _>>()?;
         Ok(Self { memory_pages, invoke_slot, caps })
+    }
+
+    /// Writes the manifest; reading it gives the same capabilities with the same contents. Contents lie in the
+    /// entries' order, those that are equal only once.
+    ///
+    /// # Errors
+    /// [`ManifestWriteError`] when there are too many entries or bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ManifestWriteError> {
+        let count = u8::try_from(self.caps.len())
+            .map_err(|_| ManifestWriteError::TooManyCaps { count: self.caps.len() })?;
+        let starts = self.starts()?;
+        let section = HEADER_LEN + self.caps.len() * ENTRY_LEN;
+        let mut bytes = Vec::with_capacity(section);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&self.memory_pages.to_le_bytes());
+        bytes.extend_from_slice(&[count, self.invoke_slot]);
+        for (cap, start) in self.caps.iter().zip(&starts) {
+            bytes.extend_from_slice(&[cap.slot, u8::from(cap.kind == ManifestKind::Data)]);
+            bytes.extend_from_slice(&cap.base_page.to_le_bytes());
+            bytes.extend_from_slice(&cap.page_count.to_le_bytes());
+            bytes.push(u8::from(cap.access == Access::ReadWrite));
+            bytes.extend_from_slice(&start.to_le_bytes());
+            bytes.extend_from_slice(&(cap.contents.len() as u32).to_le_bytes());
+        }
+        for (cap, start) in self.caps.iter().zip(&starts) {
+            // What was written for an earlier entry starts before the end.
+            if section + *start as usize == bytes.len() {
+                bytes.extend_from_slice(cap.contents);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Where in the data section the contents of each entry will start.
+    fn starts(&self) -> Result<Vec<u32>, ManifestWriteError> {
+        let mut starts = Vec::with_capacity(self.caps.len());
+        let mut before = 0;
+        for (index, cap) in self.caps.iter().enumerate() {
+            let (slot, len) = (cap.slot, cap.contents.len());
+            let same = self.caps[..index].iter().position(|c| c.contents == cap.contents);
+            starts.push(match same {
+                _ if len == 0 => 0,
+                Some(same) => starts[same],
+                None => {
+                    let too_long = ManifestWriteError::DataTooLong { index, slot, len, before };
+                    let start = u32::try_from(before).map_err(|_| too_long)?;
+                    before += len;
+                    u32::try_from(before).map_err(|_| too_long)?;
+                    start
+                }
+            });
+        }
+        Ok(starts)
     }
 
     /// The code that starts.
@@ -85,7 +173,7 @@ impl<'a> Manifest<'a> {
         match self.caps.iter().rev().find(|c| c.slot == self.invoke_slot) {
             Some(cap) if cap.kind == ManifestKind::Code => cap.code(),
             _ => Err(ProgramError::ManifestField {
-                offset: 9,
+                offset: HEADER_LEN - 1,
                 field: "invoke_cap",
                 value: u32::from(self.invoke_slot),
             }),
@@ -135,7 +223,49 @@ fn flag(input: &mut Cursor<'_>, field: &'static str) -> Result<bool, ProgramErro
     }
 }
 
-impl ManifestCap<'_> {
+/// Writes code as the code blob of a manifest, in its numbering, jump-table entries as short as they can be.
+/// [`ManifestCap::code`] gives the same code.
+#[must_use]
+pub fn to_code_blob(code: &Code) -> Vec<u8> {
+    let table = code.jump_table();
+    let bitmask = code.packed_bitmask();
+    let size = table.iter().max().map_or(1, |max| (32 - max.leading_zeros()).div_ceil(8).max(1)) as usize;
+    let mut blob = Vec::with_capacity(9 + table.len() * size + code.bytes().len() + bitmask.len());
+    blob.extend_from_slice(&(table.len() as u32).to_le_bytes());
+    blob.push(size as u8);
+    blob.extend_from_slice(&code.len().to_le_bytes());
+    for target in table {
+        blob.extend_from_slice(&target.to_le_bytes()[..size]);
+    }
+    let start = blob.len();
+    blob.extend_from_slice(code.bytes());
+    // The numbering of manifests has every instruction, and checked code has nothing else.
+    let restored = Numbering::Manifest.restore(&mut blob[start..], &bitmask);
+    debug_assert_eq!(restored, Ok(()));
+    blob.extend_from_slice(&bitmask);
+    blob
+}
+
+impl<'a> ManifestCap<'a> {
+    /// An entry for code, `contents` from [`to_code_blob`].
+    #[must_use]
+    pub const fn new_code(slot: u8, contents: &'a [u8]) -> Self {
+        let (kind, access) = (ManifestKind::Code, Access::ReadOnly);
+        Self { slot, kind, base_page: 0, page_count: 0, access, offset: 0, contents }
+    }
+
+    /// An entry for data: `page_count` pages from page `base_page` on, that start with `contents`.
+    #[must_use]
+    pub const fn new_data(
+        slot: u8,
+        base_page: u32,
+        page_count: u32,
+        access: Access,
+        contents: &'a [u8],
+    ) -> Self {
+        Self { slot, kind: ManifestKind::Data, base_page, page_count, access, offset: 0, contents }
+    }
+
     /// Checks `contents` as a code blob: takes time and memory linear in it.
     ///
     /// # Errors

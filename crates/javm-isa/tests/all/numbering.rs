@@ -39,6 +39,32 @@ fn every_byte() {
     assert_eq!(Op::from_opcode(INVALID), None);
 }
 
+/// Every instruction goes there and back, or is refused where the numbering lacks it.
+#[test]
+fn the_way_back() {
+    let numberings = [Numbering::Canonical, Numbering::V08, Numbering::V07, Numbering::Manifest];
+    for numbering in numberings {
+        for byte in 0..=255 {
+            let mut code = [byte, byte];
+            let lacks = match numbering {
+                Numbering::V08 => byte == 3,
+                Numbering::V07 => matches!(byte, 2 | 3),
+                _ => false,
+            };
+            let result = numbering.restore(&mut code, &[0b01]);
+            if lacks || Op::from_opcode(byte).is_none() {
+                assert_eq!(result, Err(NumberingError::Missing { offset: 0, opcode: byte }));
+                continue;
+            }
+            assert_eq!((result, code[1]), (Ok(()), byte));
+            numbering.rewrite(&mut code, &[0b01]).unwrap();
+            assert_eq!(code[0], byte, "{numbering:?}");
+        }
+    }
+    let missing = NumberingError::Missing { offset: 7, opcode: 3 };
+    assert_eq!(missing.to_string(), "code offset 7: opcode 3 does not exist in that numbering");
+}
+
 #[test]
 fn the_canonical_numbering_changes_nothing() {
     let all: Vec<u8> = (0..=255).collect();
