@@ -5,6 +5,7 @@
 //! * [`reg`]: the thirteen registers and their ABI names, the halt address, the page size;
 //! * [`ops`]: the table of guest operations (number, operands, price): the dispatcher, the SDK, the
 //!   reference docs and the tests that walk all operations are made from it;
+//! * [`kernel`]: endpoints of the instances that the kernel answers for, and the prefix of declarations;
 //! * [`refusal`]: what makes the kernel refuse an operation, in words;
 //! * [`path`]: slot paths packed into one register;
 //! * [`status`]: what a call returns in φ8 and, for a fault, in φ7.
@@ -13,6 +14,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod kernel;
 pub mod ops;
 pub mod path;
 pub mod refusal;

@@ -156,7 +156,7 @@ macro_rules! for_each_guest_op {
             "φ7 = 1 if the lineages are equal after folding the listed images over the comparer's";
         32 HostDataSize HOST_DATA_SIZE [7 data Src] 60 0 None
             "φ7 = stripped size of a Data in bytes";
-        33 Emit EMIT [7 payload Place, 8 on_failure OptionalSrc] 200 0 None
+        33 Emit EMIT [7 payload Src, 8 on_failure OptionalSrc] 200 0 None
             "appends an event to the outcome; committed on HALT, gone on a fault";
         34 GasLeft GAS_LEFT [] 40 0 None
             "φ7 = gas left in the meter that pays";

@@ -6,10 +6,9 @@
 //!
 //! Source: `capabilities.md` section 4, "From a PolkaVM program".
 
-use crate::program::{Export, Program};
+use javm_abi::kernel::DECLARATION_PREFIX;
 
-/// What the name of an export starts with that declares something of the image and is no endpoint.
-pub const DECLARATION_PREFIX: &[u8] = b"@image:";
+use crate::program::{Export, Program};
 
 /// Why exports do not number the endpoints of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +77,7 @@ impl Program {
 
 /// What the name of an export declares, if it declares something.
 fn declaration(name: &[u8]) -> Option<&[u8]> {
-    name.strip_prefix(DECLARATION_PREFIX)
+    name.strip_prefix(DECLARATION_PREFIX.as_bytes())
 }
 
 #[cfg(test)]

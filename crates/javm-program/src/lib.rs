@@ -33,7 +33,7 @@ pub mod relayout;
 pub mod service;
 
 pub use debug::SourceFrame;
-pub use endpoint::{DECLARATION_PREFIX, EndpointError, endpoint_index};
+pub use endpoint::{EndpointError, endpoint_index};
 pub use error::ProgramError;
 pub use manifest::{Manifest, ManifestCap, ManifestKind, ManifestWriteError};
 pub use program::{Export, Format, Import, Isa, LoadAs, Program};

@@ -5,7 +5,11 @@
 //!
 //! Source: capability machine, section 9.
 
-use javm_abi::{GuestOp, SlotPath, status};
+use javm_abi::{
+    GuestOp, SlotPath,
+    kernel::{CREATE, MINT, SET, catcher},
+    status,
+};
 use javm_cap::{
     CNodeCap, CacheDirectory, Cap, CapHash, CapHashOrRef, DataCap, InstanceCap, Kind, OpError, OpFailure,
     SlotIdx, path,
@@ -17,7 +21,6 @@ use crate::{
     fault::NotStarted,
     kernel_assist::{KernelAssist, KernelImage, working_handle},
     vm::{Flow, Vm},
-    yields::CATCHER_SLOTS,
 };
 
 /// How a native call comes out.
@@ -76,30 +79,33 @@ impl<K: KernelAssist> Vm<K> {
         start: &Start,
     ) -> Result<Answer, OpFailure> {
         let Start { endpoint, args, instance, .. } = start;
-        Ok(match (image, endpoint) {
-            (KernelImage::YieldCatcher, 0) => {
+        let Ok(number) = u8::try_from(*endpoint) else {
+            return Ok(Answer::Refused(NotStarted::NoSuchEndpoint { endpoint: *endpoint }));
+        };
+        Ok(match (image, number) {
+            (KernelImage::YieldCatcher, catcher::ADD) => {
                 let marker = self.marker_argument(cache, index, args[0])?;
                 catcher_add(cache, instance, marker)?
             }
-            (KernelImage::YieldCatcher, 1) => {
+            (KernelImage::YieldCatcher, catcher::REMOVE) => {
                 let marker = self.marker_argument(cache, index, args[0])?;
                 catcher_remove(cache, instance, marker)?
             }
-            (KernelImage::YieldCatcher, 2) => {
+            (KernelImage::YieldCatcher, catcher::READ) => {
                 let bytes: Vec<u8> = markers(cache, instance)?.concat();
                 Answer::Value(CapHashOrRef::Ref(cache.insert_working(Cap::Data(DataCap::new(&bytes)))))
             }
-            (KernelImage::SetGasMeter, 0) => Answer::Number(self.set_balance(args[0], args[1])),
-            (KernelImage::SetStorageQuota, 0) => {
+            (KernelImage::SetGasMeter, SET) => Answer::Number(self.set_balance(args[0], args[1])),
+            (KernelImage::SetStorageQuota, SET) => {
                 Answer::Number(self.kernel_assist.set_quota(args[0], args[1]))
             }
-            (KernelImage::MintGas, 0) => {
+            (KernelImage::MintGas, MINT) => {
                 Answer::Value(working_handle(cache, KernelImage::Gas, Some(args[0])))
             }
-            (KernelImage::MintQuota, 0) => {
+            (KernelImage::MintQuota, MINT) => {
                 Answer::Value(working_handle(cache, KernelImage::Quota, Some(args[0])))
             }
-            (KernelImage::CreateYieldCatcher, 0) => {
+            (KernelImage::CreateYieldCatcher, CREATE) => {
                 Answer::Value(working_handle(cache, KernelImage::YieldCatcher, None))
             }
             _ => Answer::Refused(NotStarted::NoSuchEndpoint { endpoint: *endpoint }),
@@ -135,7 +141,7 @@ fn catcher_add(
     if listed.contains(&marker) {
         return Ok(Answer::Refused(NotStarted::Kernel { reason: "the catcher lists the marker already" }));
     }
-    if listed.len() == CATCHER_SLOTS.count() {
+    if listed.len() == catcher::SLOTS.count() {
         return Ok(Answer::Refused(NotStarted::Kernel { reason: "the catcher is full" }));
     }
     let mut table = catcher_table(cache, catcher)?;
@@ -178,5 +184,5 @@ fn catcher_table(cache: &CacheDirectory, catcher: &InstanceCap) -> Result<CNodeC
 /// The markers of a catcher, in order.
 fn markers(cache: &CacheDirectory, catcher: &InstanceCap) -> Result<Vec<CapHash>, OpFailure> {
     let table = catcher_table(cache, catcher)?;
-    Ok(CATCHER_SLOTS.map_while(|slot| table.get(SlotIdx(slot))?.as_hash().copied()).collect())
+    Ok(catcher::SLOTS.map_while(|slot| table.get(SlotIdx(slot))?.as_hash().copied()).collect())
 }

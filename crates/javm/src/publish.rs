@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 
-use javm_abi::{GuestOp, SlotPath};
+use javm_abi::{GuestOp, SlotPath, kernel::DECLARATION_PREFIX};
 use javm_cap::{
     CNodeCap, CacheDirectory, Cap, CapError, CapHash, CapHashOrRef, DataCap, InstanceCap, Kind, SlotIdx,
     image::{EndpointDef, Image, MappingSource, MemoryMapping},
@@ -48,9 +48,9 @@ pub enum PublishError {
         name: String,
     },
     /// A declaration that is none of those above, or that is there twice.
-    #[error("the program declares `@image:{declaration}` of its image, which {problem}")]
+    #[error("the program declares `{DECLARATION_PREFIX}{declaration}` of its image, which {problem}")]
     Declaration {
-        /// What stands behind `@image:`.
+        /// What stands behind [`DECLARATION_PREFIX`].
         declaration: String,
         /// What is wrong with it.
         problem: &'static str,

@@ -9,6 +9,7 @@
 
 use javm_abi::{
     GuestOp, SlotPath,
+    kernel::catcher,
     reg::{A0, A1, A2},
     status,
 };
@@ -26,9 +27,6 @@ use crate::{
     layout::DataPages,
     vm::{Flow, Vm},
 };
-
-/// The slots of a catcher that hold markers: 1 to 255, without a gap.
-pub(crate) const CATCHER_SLOTS: core::ops::RangeInclusive<u32> = 1..=255;
 
 /// A yield that the kernel raises.
 #[derive(Clone, Debug)]
@@ -56,13 +54,13 @@ impl<K: KernelAssist> Vm<K> {
         let Some(slot) = entry.image.image().yield_marker_slot else { return Ok(None) };
         let Some(name) = entry.table.get(slot) else { return Ok(None) };
         let cap = cache.fetch(name)?;
-        let Cap::Instance(catcher) = &*cap else { return Ok(None) };
-        if KernelImage::from_hash(&catcher.image_hash) != Some(KernelImage::YieldCatcher) {
+        let Cap::Instance(instance) = &*cap else { return Ok(None) };
+        if KernelImage::from_hash(&instance.image_hash) != Some(KernelImage::YieldCatcher) {
             return Ok(None);
         }
-        let table = cache.fetch(catcher.root_cnode)?;
+        let table = cache.fetch(instance.root_cnode)?;
         let Cap::CNode(table) = &*table else { return Ok(None) };
-        let listed = CATCHER_SLOTS.map_while(|slot| table.get(SlotIdx(slot)));
+        let listed = catcher::SLOTS.map_while(|slot| table.get(SlotIdx(slot)));
         Ok(listed.zip(0..).find(|(name, _)| name.as_hash() == Some(marker)).map(|(_, position)| position))
     }
 

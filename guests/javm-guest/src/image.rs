@@ -42,7 +42,7 @@ macro_rules! __declare {
             // A number that is no slot does not compile.
             const _: &[u8] = &[$first $(, $more)*];
             $crate::__export! {
-                concat!("@image:", $field, "=", $first $(, ",", $more)*), 0, $crate::image::declaration
+                concat!($crate::declaration_prefix!(), $field, "=", $first $(, ",", $more)*), 0, $crate::image::declaration
             }
         }
     };

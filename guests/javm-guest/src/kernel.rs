@@ -4,6 +4,8 @@
 //! moved. Meters, quotas and markers need no code of their own here: handles are shown to other operations,
 //! markers are listed in a catcher.
 
+use javm_abi::kernel::catcher;
+
 use crate::instance::CallError;
 use crate::slot::{Instance, Slot};
 
@@ -11,13 +13,6 @@ use crate::slot::{Instance, Slot};
 /// program declares as `yield_marker_slot` ([`image!`](crate::image)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Catcher(Slot<Instance>);
-
-/// Endpoints of a YieldCatcher.
-mod at {
-    pub(super) const ADD: u8 = 0;
-    pub(super) const REMOVE: u8 = 1;
-    pub(super) const READ: u8 = 2;
-}
 
 impl Catcher {
     /// The catcher in a slot.
@@ -32,7 +27,7 @@ impl Catcher {
     /// [`CallError::Faulted`]: it is listed already, or 255 are.
     #[expect(clippy::should_implement_trait, reason = "the endpoint's name; a marker is no catcher")]
     pub fn add(self, marker: Slot<Instance>) -> Result<u64, CallError> {
-        self.0.call(at::ADD, [marker.register(), 0, 0, 0])
+        self.0.call(catcher::ADD, [marker.register(), 0, 0, 0])
     }
 
     /// Takes a marker off the list; those behind it move up. Returns where it was. From then on whoever yields
@@ -41,7 +36,7 @@ impl Catcher {
     /// # Errors
     /// [`CallError::Faulted`]: it is not listed.
     pub fn remove(self, marker: Slot<Instance>) -> Result<u64, CallError> {
-        self.0.call(at::REMOVE, [marker.register(), 0, 0, 0])
+        self.0.call(catcher::REMOVE, [marker.register(), 0, 0, 0])
     }
 
     /// Puts the list into slot 0: a Data, 32 bytes for each marker.
@@ -49,7 +44,7 @@ impl Catcher {
     /// # Errors
     /// [`CallError::Faulted`]: the slot holds something that only looks like a catcher.
     pub fn read(self) -> Result<(), CallError> {
-        self.0.call(at::READ, [0; 4]).map(drop)
+        self.0.call(catcher::READ, [0; 4]).map(drop)
     }
 }
 

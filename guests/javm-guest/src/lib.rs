@@ -45,7 +45,7 @@ mod window;
 pub use data::NoData;
 pub use instance::CallError;
 pub use javm_abi::status::FaultCode;
-pub use javm_abi::{GuestOp, SlotPath};
+pub use javm_abi::{GuestOp, SlotPath, declaration_prefix};
 pub use javm_guest_macros::endpoint;
 pub use kernel::Catcher;
 pub use memory::{Exclusive, Persistent};

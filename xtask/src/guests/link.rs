@@ -1,6 +1,7 @@
 //! ELF files to PolkaVM blobs, and the checks that a blob must pass to be an image.
 
 use super::error::Error;
+use javm_abi::kernel::DECLARATION_PREFIX;
 use polkavm_linker::{Config, ProgramBlob, TargetInstructionSet, program_from_elf};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -78,13 +79,10 @@ pub(crate) fn link(program: &str, set: InstructionSet, elf: &[u8]) -> Result<Lin
     })
 }
 
-/// What the names of exports start with that declare something of the image (`javm_guest::image!`).
-const DECLARATION: &str = "@image:";
-
 /// The endpoints by index. An export that declares nothing must be named `NAME@N`, and no index be there twice.
 fn endpoints(program: &str, exports: Vec<String>) -> Result<BTreeMap<u8, String>, Error> {
     let mut endpoints = BTreeMap::new();
-    for export in exports.into_iter().filter(|name| !name.starts_with(DECLARATION)) {
+    for export in exports.into_iter().filter(|name| !name.starts_with(DECLARATION_PREFIX)) {
         let refuse = |export: &str, problem| {
             Err(Error::Export { program: program.to_owned(), export: export.to_owned(), problem })
         };

@@ -11,7 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("javm-isa", &[]),
     ("javm-sys", &[]),
     ("javm-gas", &["javm-isa"]),
-    ("javm-program", &["javm-isa"]),
+    ("javm-program", &["javm-abi", "javm-isa"]),
     ("javm-exec", &["javm-isa", "javm-gas", "javm-sys"]),
     ("javm-cap", &["javm-abi", "javm-isa"]),
     ("javm-store", &["javm-cap"]),
