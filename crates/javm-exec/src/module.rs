@@ -21,7 +21,8 @@ struct Inner {
 }
 
 impl Module {
-    /// Takes in a program. It is priced and lowered when it first runs.
+    /// Takes in a program. It is priced and lowered when it first runs; the recompiler does so region by region
+    /// as they are first entered.
     #[must_use]
     pub fn new(engine: &Engine, code: impl Into<Arc<Code>>) -> Self {
         Self(Arc::new(Inner {
@@ -59,21 +60,25 @@ impl Module {
     /// Compiles the program now instead of when it first runs; nothing to do for the interpreter, whose
     /// lowering this does then. What is left is running.
     pub fn compile(&self) {
-        if self.recompiled().is_none() {
-            let _ = self.interpreter();
+        match self.recompiled() {
+            Some(program) => program.compile(&self.0.code),
+            None => {
+                let _ = self.interpreter();
+            }
         }
     }
 
-    /// Bytes of memory that the compiled program takes, with its tables; 0 where there is none.
+    /// Bytes of memory that the program takes as far as it is compiled, with its tables; 0 where nothing is.
     #[must_use]
     pub fn compiled_size(&self) -> usize {
         self.recompiled().map_or(0, jit::Program::size)
     }
 
-    /// The machine code of the program, when the recompiler runs it: compiled if it was not.
+    /// The machine code of the program, when the recompiler runs it: compiled as far as it was not. It is for
+    /// looking at: regions follow each other in the order of the program, wherever they lie in memory.
     #[must_use]
-    pub fn machine_code(&self) -> Option<&[u8]> {
-        self.recompiled().map(jit::Program::machine_code)
+    pub fn machine_code(&self) -> Option<Vec<u8>> {
+        self.recompiled().map(|program| program.machine_code(&self.0.code))
     }
 
     /// The program as the recompiler runs it; `None` when the interpreter does.
@@ -81,7 +86,7 @@ impl Module {
         if self.0.engine.backend() != Backend::Recompiler {
             return None;
         }
-        self.0.recompiled.get_or_init(|| jit::compile(&self.0.code, self.gas_model())).as_ref()
+        self.0.recompiled.get_or_init(|| jit::Program::new(&self.0.code, self.gas_model())).as_ref()
     }
 
     /// What the basic block that `pc` lies in costs: what an entry there pays. 0 where no instruction starts.

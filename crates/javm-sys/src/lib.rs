@@ -15,7 +15,8 @@
 //! * reads and writes memory in three ways only: slots of the [`frame`]; the table that `enter` was given,
 //!   within its length; and the window, through the GS base with 32-bit addressing, at most 16 bytes at once
 //!   (so that the guard area behind the window catches what runs over its end);
-//! * jumps to offsets inside itself, or to addresses out of the table.
+//! * jumps to offsets inside itself, to other pieces of code that keep this contract and live as long as it
+//!   may run, or to addresses out of the table.
 //!
 //! A fault of such code, and of nothing else, is turned into an exit; see `os/linux_x86_64/trap.rs`.
 
@@ -23,6 +24,8 @@ mod budget;
 pub mod frame;
 mod os;
 mod window;
+
+use std::sync::atomic::AtomicU64;
 
 pub use budget::{Budget, MAPPINGS};
 pub use os::{CodeMemory, Draft, Session, check_support, enter};
@@ -71,8 +74,8 @@ pub struct Machine<'a> {
     pub gpr: &'a mut [u64; 13],
     /// The gas counter.
     pub gas: &'a mut u64,
-    /// Addresses of indirect jumps: entries are addresses of the same code.
-    pub table: &'a [u64],
+    /// Addresses that the code jumps to through memory. Threads may replace them while others run.
+    pub table: &'a [AtomicU64],
 }
 
 /// How emitted code came back.

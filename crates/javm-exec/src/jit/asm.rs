@@ -2,7 +2,7 @@
 //!
 //! An instruction is put together in a register and stored with one or two fixed-width writes, which is why
 //! this is faster than a general assembler; `docs/recompiler.md` has the figures. Names follow the vendor
-//! manuals, destination first. The caller makes room ([`Asm::has_room`]) before each guest instruction; what
+//! manuals, destination first. The caller makes room ([`Asm::reserve`]) before each guest instruction; what
 //! does not fit is dropped, never written elsewhere.
 
 use super::regs::Host;
@@ -102,16 +102,19 @@ pub(super) struct Address {
 
 /// Where a 32-bit displacement is to be filled in: the position behind it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patch(u32);
+pub(super) struct Patch(pub(super) u32);
 
 /// Where an 8-bit displacement is to be filled in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ShortPatch(u32);
 
-/// The writer.
-#[derive(Debug)]
-pub(super) struct Asm<'a> {
-    buf: &'a mut [u8],
+/// The writer. Offsets are relative to where the region at hand begins.
+#[derive(Debug, Default)]
+pub(super) struct Asm {
+    buf: Vec<u8>,
+    /// Where the region begins.
+    origin: usize,
+    /// Where the next instruction goes.
     pos: usize,
 }
 
@@ -125,29 +128,61 @@ const fn modrm(reg: u8, rm: u8) -> u8 {
     0xC0 | (reg & 7) << 3 | rm & 7
 }
 
-impl<'a> Asm<'a> {
-    pub(super) fn new(buf: &'a mut [u8]) -> Self {
-        Self { buf, pos: 0 }
+impl Asm {
+    /// Forgets everything but the memory.
+    pub(super) fn clear(&mut self) {
+        (self.origin, self.pos) = (0, 0);
+    }
+
+    /// Begins the next region, aligned as the loops in it want to be; gives where it begins in
+    /// [`Asm::bytes`].
+    pub(super) fn begin_region(&mut self, alignment: usize) -> usize {
+        let gap = self.pos.wrapping_neg() % alignment;
+        self.reserve(gap);
+        self.skip(gap);
+        self.origin = self.pos;
+        self.origin
+    }
+
+    /// Everything that was written, all regions.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.buf.get(..self.pos).unwrap_or_default()
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn capacity(&self) -> usize {
+        self.buf.capacity()
     }
 
     /// Offset of the next instruction.
     pub(super) fn pos(&self) -> u32 {
-        self.pos as u32
+        (self.pos - self.origin) as u32
     }
 
-    /// Whether `n` more bytes fit.
-    pub(super) fn has_room(&self, n: usize) -> bool {
-        self.buf.len() - self.pos.min(self.buf.len()) >= n
+    /// Makes room for `n` more bytes.
+    #[inline]
+    pub(super) fn reserve(&mut self, n: usize) {
+        if self.buf.len().saturating_sub(self.pos) < n {
+            self.grow(n);
+        }
     }
 
-    /// Skips bytes that are filled in later.
+    #[cold]
+    fn grow(&mut self, n: usize) {
+        self.buf.resize((self.pos + n).max(2 * self.buf.len()), 0);
+    }
+
+    /// Skips bytes that are filled in later; what is not would trap.
     pub(super) fn skip(&mut self, n: usize) {
+        if let Some(skipped) = self.buf.get_mut(self.pos..).and_then(|rest| rest.get_mut(..n)) {
+            skipped.fill(0xCC);
+        }
         self.pos += n;
     }
 
     /// Goes to an offset.
     pub(super) fn seek(&mut self, pos: u32) {
-        self.pos = pos as usize;
+        self.pos = self.origin + pos as usize;
     }
 
     /// Writes the low `n` bytes of `v`. Up to 8 bytes are stored; the next instruction overwrites the rest.
@@ -518,13 +553,30 @@ impl<'a> Asm<'a> {
         self.put(0x21FF, 2);
     }
 
+    /// Jumps to the address in `rcx`.
+    pub(super) fn jmp_rcx(&mut self) {
+        self.put(0xE1FF, 2);
+    }
+
+    /// `rcx` = what is stored `disp` bytes behind where `rcx` points.
+    pub(super) fn load_at_rcx(&mut self, disp: i32) {
+        self.put(0x89_8B48, 3);
+        self.put32(disp);
+    }
+
+    /// Jumps a few bytes ahead if `rcx` is 0.
+    pub(super) fn jrcxz_short(&mut self) -> ShortPatch {
+        self.put(0xE3, 2);
+        ShortPatch(self.pos())
+    }
+
     pub(super) fn pop_rcx(&mut self) {
         self.put(0x59, 1);
     }
 
     /// Jumps to an offset of the code.
     pub(super) fn jmp(&mut self, target: u32) {
-        let distance = i64::from(target) - self.pos as i64;
+        let distance = i64::from(target) - i64::from(self.pos());
         if let Ok(short) = i8::try_from(distance - 2) {
             self.put(0xEB | u64::from(short as u8) << 8, 2);
         } else {
@@ -536,11 +588,11 @@ impl<'a> Asm<'a> {
     /// Jumps to where [`Asm::bind`] says later.
     pub(super) fn jmp_later(&mut self) -> Patch {
         self.put(0xE9, 5);
-        Patch(self.pos as u32)
+        Patch(self.pos())
     }
 
     pub(super) fn jcc(&mut self, cond: Cond, target: u32) {
-        let distance = i64::from(target) - self.pos as i64;
+        let distance = i64::from(target) - i64::from(self.pos());
         if let Ok(short) = i8::try_from(distance - 2) {
             self.put(u64::from(0x70 | cond as u8) | u64::from(short as u8) << 8, 2);
         } else {
@@ -550,32 +602,32 @@ impl<'a> Asm<'a> {
 
     /// A conditional jump in the long form, wherever the target is.
     pub(super) fn jcc_far(&mut self, cond: Cond, target: u32) {
-        let distance = i64::from(target) - self.pos as i64;
+        let distance = i64::from(target) - i64::from(self.pos());
         self.put(0x0F | u64::from(0x80 | cond as u8) << 8, 2);
         self.put32((distance - 6) as i32);
     }
 
     pub(super) fn jcc_later(&mut self, cond: Cond) -> Patch {
         self.put(0x0F | u64::from(0x80 | cond as u8) << 8, 6);
-        Patch(self.pos as u32)
+        Patch(self.pos())
     }
 
     /// A conditional jump over a few bytes.
     pub(super) fn jcc_short(&mut self, cond: Cond) -> ShortPatch {
         self.put(u64::from(0x70 | cond as u8), 2);
-        ShortPatch(self.pos as u32)
+        ShortPatch(self.pos())
     }
 
     pub(super) fn jmp_short(&mut self) -> ShortPatch {
         self.put(0xEB, 2);
-        ShortPatch(self.pos as u32)
+        ShortPatch(self.pos())
     }
 
     /// Lets a short jump go here. It must be less than 128 bytes away.
     pub(super) fn bind_short(&mut self, patch: ShortPatch) {
-        let distance = self.pos - patch.0 as usize;
+        let distance = self.pos() - patch.0;
         debug_assert!(distance < 128);
-        if let Some(byte) = self.buf.get_mut(patch.0 as usize - 1) {
+        if let Some(byte) = self.buf.get_mut(self.origin + patch.0 as usize - 1) {
             *byte = distance as u8;
         }
     }
@@ -601,13 +653,13 @@ impl<'a> Asm<'a> {
 
     /// Overwrites 4 bytes.
     pub(super) fn set32(&mut self, at: u32, v: u32) {
-        if let Some(to) = self.buf.get_mut(at as usize..).and_then(|b| b.first_chunk_mut()) {
+        if let Some(to) = self.buf.get_mut(self.origin + at as usize..).and_then(|b| b.first_chunk_mut()) {
             *to = v.to_le_bytes();
         }
     }
 
     pub(super) fn call(&mut self, target: u32) {
-        let distance = i64::from(target) - self.pos as i64;
+        let distance = i64::from(target) - i64::from(self.pos());
         self.put(0xE8, 1);
         self.put32((distance - 5) as i32);
     }
@@ -616,6 +668,6 @@ impl<'a> Asm<'a> {
     pub(super) fn sub_imm_later(&mut self, r: Host) -> u32 {
         self.group(W64, 0x81, Alu::Sub as u8, r);
         self.pos += 4;
-        self.pos as u32 - 4
+        self.pos() - 4
     }
 }

@@ -1,152 +1,186 @@
-//! The pass: decode, price and emit, instruction by instruction; then the jumps that went forward.
+//! The pass over a region: decode, price and emit, instruction by instruction; then the jumps that went forward
+//! or elsewhere.
 //!
-//! Time and memory are linear in the length of the program. A block's cost is known at its end, and filled
-//! in where its beginning takes it.
+//! Time and memory are linear in the length of the region. A block's cost is known at its end, and filled in
+//! where its beginning takes it.
 
 use javm_gas::{GasModel, Pricer};
-use javm_isa::{Code, Op};
-use javm_sys::Draft;
+use javm_isa::{Code, Op, op::Flow};
+use javm_sys::frame;
 
 use super::{
-    asm::{Asm, Cond, Patch},
+    asm::{Asm, Cond, Patch, W64},
     blocks::BlockIndex,
     exits::Stubs,
-    program::{Block, GAS_CHECK_LEN, MARK_DISTANCE, Mark, Program, Site},
-    publish::Executable,
+    region::{Block, GAS_CHECK_LEN, Link, MARK_DISTANCE, Mark, RegionTables, Site},
     regs::{GAS, TMP},
 };
 
 /// The most machine code that one instruction becomes, its block's gas included.
 const MAX_INSTRUCTION: usize = 192;
 
-/// Machine code per byte of code, at most: a `fallthrough` that is aligned comes nearest.
-const MAX_EXPANSION: usize = 56;
-
-/// Where loops start.
+/// Where loops start, and regions.
 const LOOP_ALIGNMENT: usize = 32;
 
-/// Room for the stubs.
-const HEAD: usize = 512;
-
-/// A cost that does not fit the instruction that takes it: such a program is interpreted.
+/// A cost that does not fit the instruction that takes it: such a region is interpreted.
 const MAX_COST: u32 = i32::MAX as u32;
 
-/// What is being compiled.
+/// The compiler, with the region that it is at.
 pub(super) struct Compiler<'a> {
-    pub(super) asm: Asm<'a>,
+    pub(super) asm: Asm,
     pub(super) stubs: Stubs,
     /// Offset of the instruction at hand, and of the next one.
     pub(super) pc: u32,
     pub(super) next_pc: u32,
     /// Entries of the table of indirect jumps.
     pub(super) table_len: u32,
+    pub(super) sites: Vec<Site>,
+    code: &'a Code,
+    model: GasModel,
     index: &'a BlockIndex,
+    pricer: Pricer,
+    /// Number of the region's first block, how many it has, and where they end.
+    first_block: u32,
+    block_count: u32,
+    end: u32,
     blocks: Vec<Block>,
-    /// Jumps to blocks further on.
+    /// Jumps to blocks of this region that are further on, by their number in it.
     forward: Vec<(Patch, u32)>,
+    /// Jumps to blocks of other regions, by their offset.
+    elsewhere: Vec<(Patch, u32)>,
     /// Jumps that panic when taken, with their offset.
     invalid: Vec<(Patch, u32)>,
-    pub(super) sites: Vec<Site>,
-}
-
-/// Compiles a program. `None` when there is no memory for it, or its costs are out of range: it can still be
-/// interpreted.
-pub(crate) fn compile(code: &Code, model: GasModel) -> Option<Program> {
-    let index = BlockIndex::new(code);
-    let capacity =
-        HEAD + (index.count() as usize + 1) * 5 + code.len() as usize * MAX_EXPANSION + MAX_INSTRUCTION;
-    if i32::try_from(capacity).is_err() {
-        return None;
-    }
-    let mut draft = Draft::new(capacity)?;
-    let mut asm = Asm::new(draft.bytes());
-    // One more than there are: the end of the code is a block too.
-    let stubs = Stubs::emit(&mut asm, index.count() + 1);
-    let mut c = Compiler {
-        asm,
-        stubs,
-        pc: 0,
-        next_pc: 0,
-        table_len: code.jump_table().len() as u32 + 1,
-        index: &index,
-        blocks: Vec::with_capacity(index.count() as usize),
-        forward: Vec::new(),
-        invalid: Vec::new(),
-        sites: Vec::new(),
-    };
-    let estimate = code.len() as usize / 3;
-    let mut marks = Vec::with_capacity(estimate / MARK_DISTANCE + 1);
-    let mut lengths = Vec::with_capacity(estimate);
-    let mut pricer = Pricer::new(model);
-    let mut cost_at = None;
-    let mut terminated = false;
-    while let Some((instruction, next)) = code.decode(c.pc) {
-        if !c.asm.has_room(MAX_INSTRUCTION) {
-            return None;
-        }
-        c.next_pc = next;
-        if lengths.len() % MARK_DISTANCE == 0 {
-            marks.push(Mark { pc: c.pc, native: c.asm.pos() });
-        }
-        if cost_at.is_none() {
-            cost_at = Some(c.begin_block());
-        }
-        let start = c.asm.pos();
-        instruction.visit(&mut c);
-        // A block that is only fallen into, or that begins with `unlikely`, is most often the head of a loop:
-        // that is where compilers and linkers put the two. Small loops want to be aligned.
-        if instruction.op == Op::Fallthrough
-            || instruction.op.is_terminator() && code.byte_at(next.into()) == Op::Unlikely.opcode()
-        {
-            c.asm.align(LOOP_ALIGNMENT);
-        }
-        lengths.push((c.asm.pos() - start) as u8);
-        pricer.push(&instruction, c.pc, next, code);
-        terminated = instruction.op.is_terminator();
-        if (terminated || next == code.len())
-            && let Some(at) = cost_at.take()
-        {
-            c.end_block(at, pricer.finish())?;
-        }
-        c.pc = next;
-    }
-    let end_cost = end_cost(code, model);
-    if terminated && end_cost != 0 {
-        let at = c.begin_block();
-        c.end_block(at, end_cost)?;
-    }
-    c.exit_with_pc(code.len(), stubs.panic);
-    c.bind_jumps()?;
-    let (len, blocks, sites) = (c.asm.pos(), c.blocks, c.sites);
-    let native = |target: &u32| {
-        let block = index.starting_at(u64::from(*target))?;
-        blocks.get(block as usize).map(|b| b.native)
-    };
-    let table = core::iter::once(stubs.bad_entry)
-        .chain(code.jump_table().iter().map(|t| native(t).unwrap_or(stubs.bad_entry)));
-    let executable = Executable::new(draft, len, table)?;
-    Some(Program {
-        executable,
-        index,
-        blocks: blocks.into(),
-        end_cost,
-        marks: marks.into(),
-        lengths: lengths.into(),
-        sites: sites.into(),
-        stubs,
-    })
 }
 
 /// What going on behind the last instruction costs: nothing in the Gray Paper 0.8; in 0.7 a `trap` stands
 /// there.
-fn end_cost(code: &Code, model: GasModel) -> u32 {
+pub(super) fn end_cost(code: &Code, model: GasModel) -> u32 {
     match model {
         GasModel::Pipeline => 0,
         GasModel::PerInstruction => javm_gas::block_cost(code, model, code.len()),
     }
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    /// A compiler that writes to `asm`, from its beginning on.
+    pub(super) fn new(code: &'a Code, model: GasModel, index: &'a BlockIndex, mut asm: Asm) -> Self {
+        asm.clear();
+        Self {
+            asm,
+            stubs: Stubs::default(),
+            pc: 0,
+            next_pc: 0,
+            table_len: code.jump_table().len() as u32 + 1,
+            sites: Vec::new(),
+            code,
+            model,
+            index,
+            pricer: Pricer::new(model),
+            first_block: 0,
+            block_count: 0,
+            end: 0,
+            blocks: Vec::new(),
+            forward: Vec::new(),
+            elsewhere: Vec::new(),
+            invalid: Vec::new(),
+        }
+    }
+
+    /// Compiles a region behind what is there; where it begins, and its tables. `None` when a cost is out of
+    /// range: such a region can still be interpreted.
+    pub(super) fn region(&mut self, region: u32) -> Option<(usize, RegionTables)> {
+        let begin = self.asm.begin_region(LOOP_ALIGNMENT);
+        let range = self.index.range_of(region);
+        let blocks = self.index.blocks_of(region);
+        (self.first_block, self.block_count) = (blocks.start, blocks.len() as u32);
+        (self.pc, self.end) = (range.start, range.end);
+        self.blocks = Vec::with_capacity(blocks.len() + 1);
+        // One more than there are: the end of the code is a block too.
+        let count = self.block_count + 1;
+        self.asm.reserve(Stubs::room(count));
+        self.stubs = Stubs::emit(&mut self.asm, region, count);
+        self.asm.reserve(MAX_INSTRUCTION);
+        self.asm.align(LOOP_ALIGNMENT);
+        let (marks, lengths) = self.instructions()?;
+        self.bind_forward()?;
+        let links = self.bind_elsewhere();
+        self.bind_invalid();
+        let tables = RegionTables {
+            first_block: self.first_block,
+            end: self.end,
+            len: self.asm.pos(),
+            calls: self.stubs.calls,
+            blocks: core::mem::take(&mut self.blocks).into(),
+            marks: marks.into(),
+            lengths: lengths.into(),
+            sites: core::mem::take(&mut self.sites).into(),
+            links: links.into(),
+        };
+        Some((begin, tables))
+    }
+
+    /// Everything from `pc` to the end of the region.
+    fn instructions(&mut self) -> Option<(Vec<Mark>, Vec<u8>)> {
+        let estimate = (self.end - self.pc) as usize / 3;
+        let mut marks = Vec::with_capacity(estimate / MARK_DISTANCE + 1);
+        let mut lengths = Vec::with_capacity(estimate);
+        let mut cost_at = None;
+        let mut flow = Flow::Next;
+        while self.pc < self.end
+            && let Some((instruction, next)) = self.code.decode(self.pc)
+        {
+            self.asm.reserve(MAX_INSTRUCTION);
+            self.next_pc = next;
+            if lengths.len() % MARK_DISTANCE == 0 {
+                marks.push(Mark { pc: self.pc, native: self.asm.pos() });
+            }
+            if cost_at.is_none() {
+                cost_at = Some(self.begin_block());
+            }
+            let start = self.asm.pos();
+            instruction.visit(self);
+            let terminator = instruction.op.is_terminator();
+            // A block that is only fallen into, or that begins with `unlikely`, is most often the head of a loop:
+            // that is where compilers and linkers put the two. Small loops want to be aligned.
+            if instruction.op == Op::Fallthrough
+                || terminator && self.code.byte_at(next.into()) == Op::Unlikely.opcode()
+            {
+                self.asm.align(LOOP_ALIGNMENT);
+            }
+            lengths.push((self.asm.pos() - start) as u8);
+            self.pricer.push(&instruction, self.pc, next, self.code);
+            flow = instruction.op.flow();
+            if (terminator || next == self.code.len())
+                && let Some(at) = cost_at.take()
+            {
+                let cost = self.pricer.finish();
+                self.end_block(at, cost)?;
+            }
+            self.pc = next;
+        }
+        self.leave_region(flow)?;
+        Some((marks, lengths))
+    }
+
+    /// What comes behind the last instruction.
+    fn leave_region(&mut self, flow: Flow) -> Option<()> {
+        self.asm.reserve(MAX_INSTRUCTION);
+        if self.end < self.code.len() {
+            if !matches!(flow, Flow::Jump | Flow::Trap | Flow::Indirect) {
+                let patch = self.asm.jmp_later();
+                self.elsewhere.push((patch, self.end));
+            }
+            return Some(());
+        }
+        let end_cost = end_cost(self.code, self.model);
+        if flow.is_terminator() && end_cost != 0 {
+            let at = self.begin_block();
+            self.end_block(at, end_cost)?;
+        }
+        self.exit_with_pc(self.end, self.stubs.panic);
+        Some(())
+    }
+
     /// Takes the gas of the block that starts here; gives where the cost is to be filled in.
     fn begin_block(&mut self) -> u32 {
         let native = self.asm.pos();
@@ -176,52 +210,90 @@ impl Compiler<'_> {
 
     /// Goes to the block that starts at `target`, or panics here if none does.
     pub(super) fn goto(&mut self, target: u64) {
-        if target == u64::from(self.next_pc) && self.index.starting_at(target).is_some() {
+        let Some(block) = self.index.starting_at(target) else {
+            return self.exit_with_pc(self.pc, self.stubs.panic);
+        };
+        if target == u64::from(self.next_pc) && self.next_pc < self.end {
             return;
         }
-        match self.index.starting_at(target) {
-            None => self.exit_with_pc(self.pc, self.stubs.panic),
-            Some(block) => match self.blocks.get(block as usize) {
-                Some(known) => self.asm.jmp(known.native),
-                None => {
-                    let patch = self.asm.jmp_later();
-                    self.forward.push((patch, block));
-                }
-            },
+        let number = block.wrapping_sub(self.first_block);
+        if let Some(known) = self.blocks.get(number as usize) {
+            return self.asm.jmp(known.native);
         }
+        let patch = self.asm.jmp_later();
+        self.later(patch, number, target);
     }
 
     /// Goes there if the condition holds.
     pub(super) fn goto_if(&mut self, cond: Cond, target: u64) {
-        match self.index.starting_at(target) {
-            None => {
-                let patch = self.asm.jcc_later(cond);
-                self.invalid.push((patch, self.pc));
-            }
-            Some(block) => match self.blocks.get(block as usize) {
-                Some(known) => self.asm.jcc(cond, known.native),
-                None => {
-                    let patch = self.asm.jcc_later(cond);
-                    self.forward.push((patch, block));
-                }
-            },
+        let Some(block) = self.index.starting_at(target) else {
+            let patch = self.asm.jcc_later(cond);
+            return self.invalid.push((patch, self.pc));
+        };
+        let number = block.wrapping_sub(self.first_block);
+        if let Some(known) = self.blocks.get(number as usize) {
+            return self.asm.jcc(cond, known.native);
+        }
+        let patch = self.asm.jcc_later(cond);
+        self.later(patch, number, target);
+    }
+
+    /// Remembers a jump to a block that is not there yet, or never will be in this region.
+    fn later(&mut self, patch: Patch, number: u32, target: u64) {
+        if number < self.block_count {
+            self.forward.push((patch, number));
+        } else {
+            self.elsewhere.push((patch, target as u32));
         }
     }
 
-    /// Fills in the jumps that went forward, and writes the panics of those that go nowhere.
-    fn bind_jumps(&mut self) -> Option<()> {
-        for (patch, block) in core::mem::take(&mut self.forward) {
+    /// Fills in the jumps that went forward.
+    fn bind_forward(&mut self) -> Option<()> {
+        while let Some((patch, block)) = self.forward.pop() {
             let target = self.blocks.get(block as usize)?.native;
             self.asm.bind(patch, target);
         }
-        for (patch, pc) in core::mem::take(&mut self.invalid) {
-            if !self.asm.has_room(MAX_INSTRUCTION) {
-                return None;
-            }
+        Some(())
+    }
+
+    /// Writes the detours to other regions, one for each block that is gone to.
+    fn bind_elsewhere(&mut self) -> Vec<Link> {
+        self.elsewhere.sort_unstable_by_key(|(_, target)| *target);
+        let mut links: Vec<Link> = Vec::with_capacity(self.elsewhere.len());
+        for n in 0..self.elsewhere.len() {
+            let (patch, target) = self.elsewhere[n];
+            let detour = match links.last() {
+                Some(last) if last.target == target => last.detour,
+                _ => self.detour(target),
+            };
+            self.asm.bind(patch, detour);
+            links.push(Link { patch: patch.0, detour, target });
+        }
+        self.elsewhere.clear();
+        links
+    }
+
+    /// Goes to a block through the table, where an empty place means that its region has to be compiled.
+    fn detour(&mut self, target: u32) -> u32 {
+        self.asm.reserve(MAX_INSTRUCTION);
+        let at = self.asm.pos();
+        let block = self.index.containing(target);
+        self.asm.load_slot(W64, TMP, frame::TABLE);
+        self.asm.load_at_rcx(((self.table_len + block) * 8) as i32);
+        let empty = self.asm.jrcxz_short();
+        self.asm.jmp_rcx();
+        self.asm.bind_short(empty);
+        self.exit_with_pc(target, self.stubs.no_block);
+        at
+    }
+
+    /// Writes the panics of jumps that go nowhere.
+    fn bind_invalid(&mut self) {
+        while let Some((patch, pc)) = self.invalid.pop() {
+            self.asm.reserve(MAX_INSTRUCTION);
             let target = self.asm.pos();
             self.asm.bind(patch, target);
             self.exit_with_pc(pc, self.stubs.panic);
         }
-        Some(())
     }
 }

@@ -1,7 +1,8 @@
-//! The recompiler: x86-64 code for a whole program in one pass.
+//! The recompiler: x86-64 code in one pass over each region of a program, when it is first entered.
 //!
 //! * [`compile`]: the pass; [`lower`]: one method per instruction; [`asm`]: the encoder; [`regs`]: the map;
-//! * [`exits`]: how emitted code leaves; [`blocks`], [`program`]: from guest offsets to machine code and back;
+//! * [`exits`]: how emitted code leaves; [`blocks`], [`region`]: from guest offsets to machine code and back;
+//! * [`program`]: the regions of a program and how they find each other;
 //! * [`publish`]: the one place where bytes become code (the only unsafe code of this crate);
 //! * [`run`]: entering, answering host calls, resolving faults.
 //!
@@ -17,9 +18,9 @@ mod exits;
 mod lower;
 mod program;
 mod publish;
+mod region;
 mod regs;
 mod run;
 
-pub(crate) use compile::compile;
 pub(crate) use program::Program;
 pub(crate) use run::run;

@@ -1,122 +1,289 @@
-//! [`Program`]: a compiled program, and the way from guest offsets to machine code and back.
+//! [`Program`]: a program whose regions are compiled when they are first entered, or all at once.
 //!
-//! Per instruction one byte is kept, the length of its machine code; per 32 instructions a mark with both
-//! offsets; per block its offset and its cost. A lookup inside a block walks at most 32 instructions.
+//! Regions know each other in two ways. A jump to a region that is published already is bound to it before its
+//! own code is. Every other one goes through a table with a place for each block, which is empty (zero) until
+//! somebody came by, was told where the block is, and wrote that down for the next. The table begins with the
+//! targets of indirect jumps, which lead to a stub of the same purpose at first. Published code is never written
+//! again, the table is data. Nothing is freed before the program is, so whatever a thread has seen stays true.
 
-use javm_isa::Code;
-
-use super::{
-    blocks::BlockIndex,
-    exits::Stubs,
-    publish::{Entry, Executable},
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-/// How many instructions lie between two marks.
-pub(super) const MARK_DISTANCE: usize = 32;
+use javm_gas::GasModel;
+use javm_isa::Code;
+use javm_sys::CodeMemory;
 
-/// Length of the code that takes a block's gas.
-pub(super) const GAS_CHECK_LEN: u32 = 13;
+use super::{
+    asm::Asm,
+    blocks::BlockIndex,
+    compile::{Compiler, end_cost},
+    publish::{self, Entry, Shared},
+    region::{Block, GAS_CHECK_LEN, RegionTables},
+};
 
-/// Both offsets of an instruction.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
-    pub(super) pc: u32,
-    /// Where its code begins: with the taking of gas where it starts a block.
-    pub(super) native: u32,
+/// Compiling all of a program publishes whenever there is as much machine code as this.
+const BATCH: usize = 8 << 20;
+
+/// How much memory of the compiler a thread keeps.
+const KEPT: usize = 1 << 20;
+
+thread_local! {
+    /// What the compiler writes to, kept because fresh memory is slow.
+    static SCRATCH: RefCell<Asm> = RefCell::default();
 }
 
-/// A block: where its code begins, and what it costs.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Block {
-    pub(super) native: u32,
-    pub(super) cost: u32,
+/// A compiled region.
+#[derive(Debug)]
+struct Region {
+    memory: CodeMemory,
+    /// Where its code begins in the memory, which it may share with others.
+    begin: u32,
+    tables: RegionTables,
 }
 
-/// A call of the host.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Site {
-    pub(super) pc: u32,
-    /// Where the code goes on.
-    pub(super) next: u32,
-    pub(super) kind: crate::EcallKind,
+impl Region {
+    fn entry(&self, native: u32) -> Entry<'_> {
+        Entry { code: &self.memory, offset: self.begin + native }
+    }
+
+    fn base(&self) -> u64 {
+        self.entry(0).address()
+    }
 }
 
-/// A compiled program.
+/// A program as the recompiler runs it.
 #[derive(Debug)]
 pub(crate) struct Program {
-    pub(super) executable: Executable,
-    pub(super) index: BlockIndex,
-    /// In order of their offsets; the end of the code may be one, behind all others.
-    pub(super) blocks: Box<[Block]>,
+    model: GasModel,
+    index: BlockIndex,
     /// What an entry at the end of the code costs.
-    pub(super) end_cost: u32,
-    pub(super) marks: Box<[Mark]>,
-    pub(super) lengths: Box<[u8]>,
-    pub(super) sites: Box<[Site]>,
-    pub(super) stubs: Stubs,
+    end_cost: u32,
+    /// `None` inside: it cannot be compiled, and is interpreted.
+    regions: Box<[OnceLock<Option<Box<Region>>>]>,
+    /// Held while regions are compiled and published.
+    compiling: Mutex<()>,
+    /// Addresses: by the number of an indirect jump's rotated address, then by block.
+    table: Box<[AtomicU64]>,
+    /// The regions by the address of their code.
+    places: RwLock<BTreeMap<u64, u32>>,
 }
 
 impl Program {
-    /// Bytes of memory that the program takes, code and tables.
+    /// Prepares a program; nothing is compiled yet. `None` when code cannot be published at all.
+    pub(crate) fn new(code: &Code, model: GasModel) -> Option<Self> {
+        let shared = Shared::get()?;
+        let index = BlockIndex::new(code);
+        let jumps = code.jump_table();
+        let table = publish::zeros(jumps.len() + 1 + index.count() as usize);
+        // Address 0 is no target.
+        let targets = core::iter::once(None).chain(jumps.iter().map(|t| index.starting_at(u64::from(*t))));
+        for (place, target) in table.iter().zip(targets) {
+            let address = if target.is_some() { shared.no_target() } else { shared.bad_target() };
+            place.store(address, Ordering::Relaxed);
+        }
+        let regions = (0..index.regions()).map(|_| OnceLock::new()).collect();
+        Some(Self {
+            model,
+            end_cost: end_cost(code, model),
+            regions,
+            compiling: Mutex::default(),
+            table,
+            places: RwLock::default(),
+            index,
+        })
+    }
+
+    /// What an entry at the end of the code costs.
+    pub(super) const fn end_cost(&self) -> u32 {
+        self.end_cost
+    }
+
+    /// What emitted code finds addresses in.
+    pub(super) fn table(&self) -> &[AtomicU64] {
+        &self.table
+    }
+
+    /// Bytes of memory that the program takes, code and tables, as far as it is compiled.
     pub(crate) fn size(&self) -> usize {
-        self.executable.size()
-            + size_of_val(&*self.blocks)
-            + size_of_val(&*self.marks)
-            + size_of_val(&*self.lengths)
-            + size_of_val(&*self.sites)
+        let regions = self.regions.iter().filter_map(|region| region.get()?.as_deref());
+        size_of_val(&*self.table)
+            + regions.map(|region| region.tables.len as usize + region.tables.size()).sum::<usize>()
     }
 
-    /// The machine code, as it was published.
-    pub(crate) fn machine_code(&self) -> &[u8] {
-        self.executable.bytes()
+    /// The machine code of all regions, compiled where they were not, in the order of the program.
+    pub(crate) fn machine_code(&self, code: &Code) -> Vec<u8> {
+        self.compile(code);
+        let mut bytes = Vec::new();
+        for region in self.regions.iter().filter_map(|region| region.get()?.as_deref()) {
+            let at = region.begin as usize..region.begin as usize + region.tables.len as usize;
+            bytes.extend_from_slice(region.memory.bytes().get(at).unwrap_or_default());
+        }
+        bytes
     }
 
-    /// Walks the instructions from a mark on until `stop`, which sees the offset of an instruction, where its
-    /// code begins (with the taking of gas), where it is entered, and where it ends.
-    fn walk<T>(
-        &self,
-        code: &Code,
-        mark: usize,
-        mut stop: impl FnMut(u32, u32, u32) -> Option<T>,
-    ) -> Option<T> {
-        let Mark { mut pc, mut native } = *self.marks.get(mark)?;
-        for length in self.lengths.get(mark * MARK_DISTANCE..)?.iter().take(MARK_DISTANCE) {
-            let entry = native + if code.is_block_start(u64::from(pc)) { GAS_CHECK_LEN } else { 0 };
-            let end = entry + u32::from(*length);
-            if let Some(found) = stop(pc, entry, end) {
-                return Some(found);
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.compiling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A region, compiled if it was not. `None` when it cannot be.
+    #[inline]
+    fn region(&self, code: &Code, region: u32) -> Option<&Region> {
+        let place = self.regions.get(region as usize)?;
+        match place.get() {
+            Some(region) => region.as_deref(),
+            None => {
+                self.compile_regions(code, region..region + 1);
+                place.get()?.as_deref()
             }
-            pc = code.next_pc(pc);
-            native = end;
         }
-        None
     }
 
-    /// Where the instruction at `pc` is entered when its block is paid; `None` where no instruction starts.
-    pub(super) fn entry(&self, code: &Code, pc: u32) -> Option<Entry> {
-        if let Some(block) = self.index.starting_at(u64::from(pc)) {
-            return Some(Entry(self.blocks.get(block as usize)?.native + GAS_CHECK_LEN));
-        }
-        if !code.is_instruction_start(u64::from(pc)) {
-            return None;
-        }
-        let mark = self.marks.partition_point(|m| m.pc <= pc) - 1;
-        self.walk(code, mark, |at, entry, _| (at == pc).then_some(Entry(entry)))
+    /// Compiles what is not compiled yet.
+    pub(crate) fn compile(&self, code: &Code) {
+        self.compile_regions(code, 0..self.index.regions());
     }
 
-    /// Offset of the instruction whose code holds this offset, and where the next one is entered, which must
-    /// not start a block.
-    pub(super) fn instruction_at(&self, code: &Code, native: u32) -> Option<(u32, Entry)> {
-        let mark = self.marks.partition_point(|m| m.native <= native).checked_sub(1)?;
-        self.walk(code, mark, |pc, _, end| (native < end).then_some((pc, Entry(end))))
+    /// Compiles those of the regions that are not compiled yet.
+    #[cold]
+    fn compile_regions(&self, code: &Code, regions: core::ops::Range<u32>) {
+        let _guard = self.lock();
+        let asm = SCRATCH.take();
+        let mut compiler = Compiler::new(code, self.model, &self.index, asm);
+        let mut batch = Vec::new();
+        for region in regions {
+            let place = &self.regions[region as usize];
+            if place.get().is_some() || self.index.blocks_of(region).is_empty() {
+                continue;
+            }
+            match compiler.region(region) {
+                Some((begin, tables)) => batch.push((region, begin as u32, tables)),
+                // The compiler is not asked for anything else: it stands in the middle of something.
+                None => {
+                    let _ = place.set(None);
+                    let asm = self.publish(core::mem::take(&mut batch), compiler.asm);
+                    compiler = Compiler::new(code, self.model, &self.index, asm);
+                }
+            }
+            if compiler.asm.bytes().len() >= BATCH {
+                compiler.asm = self.publish(core::mem::take(&mut batch), compiler.asm);
+                compiler.asm.clear();
+            }
+        }
+        let asm = self.publish(batch, compiler.asm);
+        if asm.capacity() <= KEPT {
+            SCRATCH.set(asm);
+        }
     }
 
-    /// Offset of a block's first instruction.
-    pub(super) fn block_pc(&self, code: &Code, block: u32) -> Option<u32> {
-        let native = self.blocks.get(block as usize)?.native;
-        if block == self.index.count() {
-            return Some(code.len());
+    /// Publishes compiled regions, with what they know of each other and of those before them bound.
+    fn publish(&self, batch: Vec<(u32, u32, RegionTables)>, asm: Asm) -> Asm {
+        let bind = |bytes: &mut [u8], base: u64| {
+            for (_, begin, tables) in &batch {
+                for link in &tables.links {
+                    let patch = begin + link.patch;
+                    if let Some(target) = self.address(&batch, base, link.target)
+                        && let Ok(distance) =
+                            i32::try_from(target.wrapping_sub(base + u64::from(patch)) as i64)
+                        && let Some(to) = bytes.get_mut(patch as usize - 4..patch as usize)
+                    {
+                        to.copy_from_slice(&distance.to_le_bytes());
+                    }
+                }
+            }
+        };
+        let memory = if batch.is_empty() { None } else { publish::publish(asm.bytes(), bind) };
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        for (number, begin, tables) in batch {
+            let region = memory.as_ref().map(|memory| {
+                let region = Region { memory: memory.clone(), begin, tables };
+                places.insert(region.base(), number);
+                Box::new(region)
+            });
+            let _ = self.regions[number as usize].set(region);
         }
-        self.instruction_at(code, native).map(|(pc, _)| pc)
+        asm
+    }
+
+    /// Address of a block that is published, or will be at `base` with the batch.
+    fn address(&self, batch: &[(u32, u32, RegionTables)], base: u64, target: u32) -> Option<u64> {
+        let block = self.index.starting_at(u64::from(target))?;
+        let number = self.index.region_of(target);
+        if let Some(region) = self.regions.get(number as usize)?.get() {
+            let region = region.as_deref()?;
+            return Some(region.entry(region.tables.block(block)?.native).address());
+        }
+        let n = batch.binary_search_by_key(&number, |(number, ..)| *number).ok()?;
+        let (_, begin, tables) = &batch[n];
+        Some(base + u64::from(begin + tables.block(block)?.native))
+    }
+
+    /// Where the instruction at `pc` is entered when its block is paid, and what its block costs. `None` when it
+    /// has to be interpreted.
+    pub(super) fn entry(&self, code: &Code, pc: u32) -> Option<(Entry<'_>, u32)> {
+        let region = self.region(code, self.index.region_of(pc))?;
+        let Block { native, cost } = region.tables.block(self.index.containing(pc))?;
+        let native = match self.index.starting_at(u64::from(pc)) {
+            Some(_) => native + GAS_CHECK_LEN,
+            None => region.tables.entry(code, pc)?,
+        };
+        Some((region.entry(native), cost))
+    }
+
+    /// Where the block at `pc` is entered, its gas not yet taken; the next jump there finds it in the table. `None`
+    /// when it has to be interpreted.
+    pub(super) fn block(&self, code: &Code, pc: u32) -> Option<Entry<'_>> {
+        let block = self.index.starting_at(u64::from(pc))?;
+        let region = self.region(code, self.index.region_of(pc))?;
+        let entry = region.entry(region.tables.block(block)?.native);
+        let place = code.jump_table().len() + 1 + block as usize;
+        self.table.get(place)?.store(entry.address(), Ordering::Release);
+        Some(entry)
+    }
+
+    /// The offset that an indirect jump through the table's entry at an address goes to, and where it is entered.
+    /// The next one needs not ask.
+    pub(super) fn target(&self, code: &Code, entry: u64) -> Option<(u32, Option<Entry<'_>>)> {
+        let number = (entry - self.table.as_ptr() as u64) / 8;
+        let target = *code.jump_table().get(usize::try_from(number).ok()?.checked_sub(1)?)?;
+        let found = self.block(code, target);
+        if let Some(found) = found {
+            self.table.get(number as usize)?.store(found.address(), Ordering::Release);
+        }
+        Some((target, found))
+    }
+
+    /// Where the host call with this number in a region is, its kind, and where the code goes on.
+    #[inline]
+    pub(super) fn site(&self, region: u32, number: u64) -> Option<(u32, crate::EcallKind, Entry<'_>)> {
+        let region = self.regions.get(region as usize)?.get()?.as_deref()?;
+        let site = region.tables.sites.get(usize::try_from(number).ok()?)?;
+        Some((site.pc, site.kind, region.entry(site.next)))
+    }
+
+    /// The region whose code an address lies in, and how far from its beginning.
+    fn place(&self, address: u64) -> Option<(&Region, u32)> {
+        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        let (base, number) = places.range(..=address).next_back()?;
+        let region = self.regions.get(*number as usize)?.get()?.as_deref()?;
+        Some((region, (address - base) as u32))
+    }
+
+    /// Offset of the instruction that faulted at an address, and where the next one is entered.
+    pub(super) fn instruction_at(&self, code: &Code, address: u64) -> Option<(u32, Entry<'_>)> {
+        let (region, native) = self.place(address)?;
+        let (pc, next) = region.tables.instruction_at(code, native)?;
+        Some((pc, region.entry(next)))
+    }
+
+    /// The block whose out-of-gas call returns to an address: where it begins and what it costs.
+    pub(super) fn unpaid_block(&self, code: &Code, address: u64) -> Option<(u32, u32)> {
+        let (region, native) = self.place(address)?;
+        region.tables.unpaid_block(code, native)
     }
 }

@@ -1,63 +1,92 @@
 //! Where bytes become code, and where code is entered: the only unsafe code of this crate.
 //!
-//! [`Executable`] keeps draft, code and table together, so that the contract of `javm-sys` is about what is in
-//! this folder alone: [`compile`](super::compile) emits, [`Program`](super::Program) knows the offsets.
+//! What is published here keeps the contract of `javm-sys` because of what is in this folder alone:
+//! [`compile`](super::compile) emits, [`Program`](super::Program) knows the offsets and keeps everything that a
+//! jump can reach for as long as it lives.
 #![allow(unsafe_code)]
+
+use std::sync::{OnceLock, atomic::AtomicU64};
 
 use javm_sys::{CodeMemory, Draft, Exit, Machine, Session, Window};
 
-/// Published code with its table of indirect jumps.
-#[derive(Debug)]
-pub(super) struct Executable {
-    code: CodeMemory,
-    table: Box<[u64]>,
-}
+use super::{asm::Asm, exits::SharedStubs};
 
-/// An offset at which code may be entered: the start of a guest instruction.
+/// Where code may be entered: the start of a guest instruction, or of a block's taking of gas.
 ///
 /// Only [`Program`](super::Program) makes them, from what the compiler recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry(pub(super) u32);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) code: &'a CodeMemory,
+    pub(super) offset: u32,
+}
 
-impl Executable {
-    /// Publishes the first `len` bytes of a draft. `table` holds offsets of the code, as many as its indirect
-    /// jumps check for.
-    pub(super) fn new(draft: Draft, len: u32, table: impl Iterator<Item = u32>) -> Option<Self> {
-        // SAFETY: the draft was filled by `compile`, which keeps the contract of emitted code: see
-        // `docs/safety.md`, which goes through its points.
-        let code = unsafe { draft.publish(len as usize) }?;
-        let table = table.map(|offset| code.base() + u64::from(offset.min(len))).collect();
-        Some(Self { code, table })
+impl Entry<'_> {
+    pub(super) fn address(self) -> u64 {
+        self.code.base() + u64::from(self.offset)
+    }
+}
+
+/// Publishes code: what `Asm` has, after `finish`, which gets the bytes and the address that they will have.
+pub(super) fn publish(bytes: &[u8], finish: impl FnOnce(&mut [u8], u64)) -> Option<CodeMemory> {
+    let mut draft = Draft::new(bytes.len())?;
+    let base = draft.base();
+    let to = draft.bytes().get_mut(..bytes.len())?;
+    to.copy_from_slice(bytes);
+    finish(to, base);
+    // SAFETY: the bytes are the compiler's, which keeps the contract of emitted code: see `docs/safety.md`, which
+    // goes through its points.
+    unsafe { draft.publish(bytes.len()) }
+}
+
+/// Runs from `entry` on until the code leaves. `table` is the program's; the caller keeps all its code.
+#[inline]
+pub(super) fn enter(
+    session: &Session,
+    entry: Entry<'_>,
+    window: &mut Window,
+    table: &[AtomicU64],
+    (gpr, gas): (&mut [u64; 13], &mut u64),
+) -> Exit {
+    let machine = Machine { gpr, gas, table };
+    // SAFETY: entries are starts of guest instructions in this code, at any of which it may be entered with any
+    // registers; the table is the one that it was made for.
+    unsafe { javm_sys::enter(session, entry.code, entry.offset, window, machine) }
+}
+
+/// Zeros, without touching their memory.
+pub(super) fn zeros(len: usize) -> Box<[AtomicU64]> {
+    let zeros = Box::into_raw(vec![0u64; len].into_boxed_slice());
+    // SAFETY: the two types have the same size, alignment and values, and the box is ours.
+    unsafe { Box::from_raw(zeros as *mut [AtomicU64]) }
+}
+
+/// The code that all programs share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    code: CodeMemory,
+    stubs: SharedStubs,
+}
+
+impl Shared {
+    /// The code; `None` when there is no memory for it.
+    pub(super) fn get() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
+        SHARED
+            .get_or_init(|| {
+                let mut asm = Asm::default();
+                let stubs = SharedStubs::emit(&mut asm);
+                Some(Self { code: publish(asm.bytes(), |_, _| ())?, stubs })
+            })
+            .as_ref()
     }
 
-    /// Bytes of machine code, whole pages.
-    pub(super) fn size(&self) -> usize {
-        self.code.size()
+    /// Address of [`SharedStubs::bad_target`].
+    pub(super) fn bad_target(&self) -> u64 {
+        self.code.base() + u64::from(self.stubs.bad_target)
     }
 
-    /// The machine code, for those who want to look at it.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.code.bytes()
-    }
-
-    /// Address of the first byte.
-    pub(super) fn base(&self) -> u64 {
-        self.code.base()
-    }
-
-    /// Runs from `entry` on until the code leaves.
-    #[inline]
-    pub(super) fn enter(
-        &self,
-        session: &Session,
-        entry: Entry,
-        window: &mut Window,
-        gpr: &mut [u64; 13],
-        gas: &mut u64,
-    ) -> Exit {
-        let machine = Machine { gpr, gas, table: &self.table };
-        // SAFETY: entries are starts of guest instructions in this code, at any of which it may be entered
-        // with any registers; the table is the one that it was made with.
-        unsafe { javm_sys::enter(session, &self.code, entry.0, window, machine) }
+    /// Address of [`SharedStubs::no_target`].
+    pub(super) fn no_target(&self) -> u64 {
+        self.code.base() + u64::from(self.stubs.no_target)
     }
 }

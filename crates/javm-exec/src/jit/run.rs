@@ -3,15 +3,18 @@
 use javm_isa::{Code, Op};
 use javm_sys::{Session, frame::KIND_FAULT};
 
-use super::{exits::kind, program::Program};
+use super::{exits::kind, program::Program, publish};
 use crate::{
     EcallHandler, EcallResult, ExitReason, Fault, Regs,
     interp::Machine,
     memory::{GuestAccess, WindowMemory},
 };
 
-/// Runs until something ends it. `None` when the memory can no longer be run on natively: the machine then
-/// stands between two instructions and whoever called goes on with the interpreter.
+/// What the low bits of [`KIND_FAULT`] are.
+const FAULT: u32 = KIND_FAULT % (1 << kind::BITS);
+
+/// Runs until something ends it. `None` when it has to go on with the interpreter, from where the machine then
+/// stands: the memory can no longer be run on natively, or the code at hand cannot be compiled.
 pub(crate) fn run<H: EcallHandler>(
     program: &Program,
     code: &Code,
@@ -26,15 +29,17 @@ pub(crate) fn run<H: EcallHandler>(
     // instruction in this respect.
     let Ok(pc) = u32::try_from(regs.pc) else { return Some(ExitReason::Panic) };
     if pc == code.len() {
-        if !*gas_charged && !counter.charge(u64::from(program.end_cost)) {
+        if !*gas_charged && !counter.charge(u64::from(program.end_cost())) {
             return Some(ExitReason::OutOfGas);
         }
         *gas_charged = true;
         return Some(ExitReason::Panic);
     }
-    let Some(mut entry) = program.entry(code, pc) else { return Some(ExitReason::Panic) };
+    if !code.is_instruction_start(u64::from(pc)) {
+        return Some(ExitReason::Panic);
+    }
+    let (mut entry, cost) = program.entry(code, pc)?;
     if !*gas_charged {
-        let cost = program.blocks.get(program.index.containing(pc) as usize)?.cost;
         if !counter.charge(u64::from(cost)) {
             return Some(ExitReason::OutOfGas);
         }
@@ -47,25 +52,26 @@ pub(crate) fn run<H: EcallHandler>(
             counter.set(gas);
             return None;
         };
-        let exit = program.executable.enter(&session, entry, window, &mut regs.gpr, &mut gas);
-        match exit.kind {
+        let exit = publish::enter(&session, entry, window, program.table(), (&mut regs.gpr, &mut gas));
+        match exit.kind % (1 << kind::BITS) {
             kind::ECALL => {
-                let site = program.sites.get(exit.argument as usize)?;
-                regs.pc = u64::from(site.pc);
+                let (pc, kind, next) = program.site(exit.kind >> kind::BITS, exit.argument)?;
+                regs.pc = u64::from(pc);
                 counter.set(gas);
-                let result = handler.ecall(site.kind, regs, memory, counter);
+                let result = handler.ecall(kind, regs, memory, counter);
                 gas = counter.remaining();
-                regs.pc = u64::from(site.pc);
+                regs.pc = u64::from(pc);
                 if let EcallResult::Exit(reason) = result {
                     break reason;
                 }
-                entry = super::publish::Entry(site.next);
+                entry = next;
                 if !memory.is_native() {
-                    regs.pc = u64::from(code.next_pc(site.pc));
+                    regs.pc = u64::from(code.next_pc(pc));
                 }
             }
-            KIND_FAULT => {
-                let (pc, next) = program.instruction_at(code, exit.argument as u32)?;
+            FAULT => {
+                let address = entry.code.base().wrapping_add(exit.argument);
+                let (pc, next) = program.instruction_at(code, address)?;
                 regs.pc = u64::from(pc);
                 if let Err(fault) = access(code, pc, regs, memory) {
                     break match fault {
@@ -76,11 +82,23 @@ pub(crate) fn run<H: EcallHandler>(
                 entry = next;
                 regs.pc = u64::from(code.next_pc(pc));
             }
+            kind::NO_BLOCK | kind::NO_TARGET => {
+                let (pc, found) = match exit.kind {
+                    kind::NO_BLOCK => (exit.argument as u32, program.block(code, exit.argument as u32)),
+                    _ => program.target(code, exit.argument)?,
+                };
+                let Some(found) = found else {
+                    regs.pc = u64::from(pc);
+                    *gas_charged = false;
+                    counter.set(gas);
+                    return None;
+                };
+                entry = found;
+            }
             kind::OUT_OF_GAS => {
-                let call = (exit.argument - program.executable.base()) as u32;
-                let block = program.stubs.block_of_call(call);
-                regs.pc = u64::from(program.block_pc(code, block)?);
-                gas = gas.wrapping_add(u64::from(program.blocks.get(block as usize)?.cost));
+                let (pc, cost) = program.unpaid_block(code, exit.argument)?;
+                regs.pc = u64::from(pc);
+                gas = gas.wrapping_add(u64::from(cost));
                 *gas_charged = false;
                 break ExitReason::OutOfGas;
             }

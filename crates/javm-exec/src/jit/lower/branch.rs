@@ -8,7 +8,7 @@ use crate::{
     jit::{
         asm::{Alu, Cond, Shift, W32, W64},
         compile::Compiler,
-        program::Site,
+        region::Site,
         regs::{TMP, host},
     },
 };

@@ -143,6 +143,12 @@ impl Draft {
         unsafe { core::slice::from_raw_parts_mut(self.0.base(), self.0.len) }
     }
 
+    /// Address of the first byte, which stays the same.
+    #[must_use]
+    pub fn base(&self) -> u64 {
+        self.0.base() as u64
+    }
+
     /// Makes the first `len` bytes executable, and no longer writable. `None` when the system refuses.
     ///
     /// # Safety

@@ -13,6 +13,7 @@ use core::{
     cell::Cell,
     marker::PhantomData,
     mem::{offset_of, size_of},
+    sync::atomic::AtomicU64,
 };
 
 use super::code::CodeMemory;
@@ -22,7 +23,7 @@ use crate::{Exit, Machine, Window, frame, frame::Frame};
 #[repr(C)]
 struct Context {
     gpr: *mut u64,
-    table: *const u64,
+    table: *const AtomicU64,
     gas: u64,
     target: u64,
 }
@@ -158,7 +159,8 @@ impl Drop for Session {
 ///
 /// # Safety
 /// The offset is one that the code was emitted to be entered at, with this machine: its table holds
-/// addresses of this code only, as many as the code checks for.
+/// addresses that the code may go to, as many as it counts on; and the code that is reached through them, or
+/// through jumps between pieces of code, outlives the call.
 #[inline]
 pub unsafe fn enter(
     session: &Session,

@@ -18,6 +18,12 @@ impl Draft {
         match self.0 {}
     }
 
+    /// Address of the first byte.
+    #[must_use]
+    pub fn base(&self) -> u64 {
+        match self.0 {}
+    }
+
     /// Makes the code executable.
     ///
     /// # Safety
