@@ -30,6 +30,15 @@ pub(crate) enum CliError {
     /// A program is no image.
     #[error("{name}: {}", clean(&source.to_string()))]
     Publish { name: String, source: javm::PublishError },
+    /// A program cannot be packed.
+    #[error("{name}: {source}")]
+    Pack { name: String, source: javm_program::pack::PackError },
+    /// A description names an import that the program lacks.
+    #[error("{name}: there is no import `{symbol}`")]
+    NoImport { name: String, symbol: String },
+    /// A description cannot be read.
+    #[error("{name}: {source}")]
+    Description { name: String, source: Box<toml::de::Error> },
     /// A file is no text.
     #[error("{}: is not UTF-8 text", path.display())]
     NotText { path: PathBuf },

@@ -44,11 +44,15 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
 
 /// Reads a program file.
 pub(crate) fn program(path: &Path, options: LoadOptions) -> Result<Program, CliError> {
-    let bytes = bytes(path)?;
-    let program = match options.load_as(&bytes) {
-        _ if options.may_be_elf() && bytes.starts_with(b"\x7fELF") => return link(path, &bytes),
-        Some(format) => Program::load_as(format, &bytes),
-        None => Program::load(&bytes),
+    program_of(path, &bytes(path)?, options)
+}
+
+/// Reads the bytes of a program file.
+pub(crate) fn program_of(path: &Path, bytes: &[u8], options: LoadOptions) -> Result<Program, CliError> {
+    let program = match options.load_as(bytes) {
+        _ if options.may_be_elf() && bytes.starts_with(b"\x7fELF") => return link(path, bytes),
+        Some(format) => Program::load_as(format, bytes),
+        None => Program::load(bytes),
     };
     program.map_err(|source| CliError::Program { name: path_name(path), source })
 }

@@ -1,6 +1,6 @@
 //! The command `javm`.
 //!
-//! One module per subcommand (`run/`, `disasm.rs`, `inspect.rs`, `asm.rs`, `conform.rs`, `play/`); what they
+//! One module per subcommand (`run/`, `disasm.rs`, `inspect/`, `asm.rs`, `pack.rs`, `conform.rs`, `play/`); what they
 //! share is in `options.rs` (arguments), `load.rs` (files in), `world.rs` (a machine with its values),
 //! `fault.rs` and `show.rs` (results out), `state.rs` (values in a file), `error.rs`.
 //!
@@ -18,6 +18,7 @@ mod fault;
 mod inspect;
 mod load;
 mod options;
+mod pack;
 mod play;
 mod run;
 mod show;
@@ -69,6 +70,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Assemble text to a bare program blob.
     Asm(asm::Args),
+    /// Pack a program for the capability microkernel, with the capabilities that it starts with.
+    Pack(pack::Args),
     /// Run conformance vectors.
     Conform(conform::Args),
     /// Play a scenario: a story of calls with what is expected of them.
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Disasm(args) => disasm::run(args, &mut out),
         Command::Inspect(args) => inspect::run(args, &mut out),
         Command::Asm(args) => asm::run(args, &mut out),
+        Command::Pack(args) => pack::run(args, &mut out),
         Command::Conform(args) => conform::run(args, &mut out),
         Command::Play(args) => play::run(args, &mut out),
     };

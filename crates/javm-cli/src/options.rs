@@ -72,6 +72,14 @@ impl LoadOptions {
         matches!(self.format, FileFormat::Auto | FileFormat::Elf)
     }
 
+    /// Whether the bytes are read as a capability manifest.
+    pub(crate) fn reads_manifest(self, bytes: &[u8]) -> bool {
+        match self.format {
+            FileFormat::Auto => bytes.starts_with(&javm_program::manifest::MAGIC),
+            format => format == FileFormat::Manifest,
+        }
+    }
+
     /// How to read the bytes; `None`: by what they look like.
     pub(crate) fn load_as(self, bytes: &[u8]) -> Option<LoadAs> {
         let numbering = match self.numbering {

@@ -1,4 +1,4 @@
-//! `javm disasm`, `asm`, `inspect` and `conform`.
+//! `javm disasm`, `asm`, `inspect`, `pack` and `conform`.
 
 mod support;
 
@@ -91,6 +91,49 @@ fn inspect_tells_what_a_program_is() {
     let sum = |key: &str| blocks.iter().map(|b| b[key].as_u64().unwrap()).sum::<u64>();
     assert_eq!(report["gas"]["total"], sum("gas"));
     assert_eq!(report["instructions"], sum("instructions"));
+}
+
+/// Packed alone, and with a description that names files beside it.
+#[test]
+fn pack_makes_a_blob_that_inspect_draws() {
+    let scratch = Scratch::new();
+    let blob = scratch.path("bank.jar");
+    let report = line(&format!("pack {} -o {blob} --json", guest("bank"))).json(0);
+    assert_eq!((&report["memory_pages"], &report["invoke_slot"]), (&5.into(), &64.into()));
+    line(&format!("disasm {blob}")).with_code(0);
+
+    let description = format!(
+        "memory_pages = 100\nheap_pages = 4\nimports = {{ HOST_CALL = 7 }}\n\
+         [[cap]]\ntype = \"data\"\nslot = 90\nbase_page = 0x100\naccess = \"ro\"\nfile = \"table\"\n\
+         [[cap]]\ntype = \"code\"\nslot = 91\nfile = {fib:?}\n\
+         [[cap]]\ntype = \"program\"\nslot = 70\nfile = {fib:?}\nstack_pages = 2\n",
+        fib = guest("fib")
+    );
+    scratch.file("table", &[1; 5000]);
+    let toml = scratch.file("bank.toml", description.as_bytes());
+    let report = line(&format!("pack {} -o {blob} -m {toml} --json", guest("bank"))).json(0);
+    assert_eq!(
+        (&report["places"][0]["slot"], &report["places"][0]["base_page"]),
+        (&71.into(), &0xFFFDE.into())
+    );
+    let shown = line(&format!("inspect {blob} --blocks")).with_code(0).replace(&blob, "bank.jar");
+    golden("inspect-packed.txt", &shown);
+    let caps = line(&format!("inspect {blob} --json")).json(0)["caps"].as_array().unwrap().clone();
+    let slot = |n: u64| caps.iter().find(|c| c["slot"] == n).unwrap();
+    assert_eq!((&slot(90)["page_count"], &slot(90)["access"]), (&2.into(), &"ro".into()));
+    assert!(slot(91)["base_page"].is_null());
+
+    let refused = |text: &str, why: &str| {
+        let toml = scratch.file("bad.toml", text.as_bytes());
+        let ran = line(&format!("pack {} -o {blob} -m {toml}", guest("bank")));
+        assert_eq!(ran.code, Some(2));
+        assert!(ran.err.contains(why), "{}", ran.err);
+    };
+    refused("nothing = 1", "unknown field `nothing`");
+    refused("imports = { there = 1 }", "there is no import `there`");
+    refused("memory_pages = 3", "3 pages of memory, but the capabilities have 5");
+    refused("[[cap]]\ntype = \"data\"\nslot = 65\nbase_page = 0", "slot 65 is taken");
+    refused("[[cap]]\ntype = \"code\"\nslot = 70\nfile = \"none\"", "none: No such file");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! * [`bare`]: the Gray Paper's bare program blob, read and written;
 //! * [`service`]: JAM service programs (the Gray Paper's standard program);
 //! * [`manifest`]: the program blobs of the capability microkernel, read and written;
+//! * [`pack`]: programs made blobs of the microkernel;
 //! * `elf` (a feature, on by default): ELF files, through PolkaVM's linker;
 //! * [`debug`]: function names and source lines by code offset;
 //! * [`endpoint`]: which endpoint index an export has;
@@ -26,6 +27,7 @@ pub mod elf;
 pub mod endpoint;
 mod error;
 pub mod manifest;
+pub mod pack;
 pub mod polkavm;
 pub mod program;
 mod region;

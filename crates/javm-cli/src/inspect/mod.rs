@@ -1,4 +1,6 @@
-//! `javm inspect`: what a program is, without running it.
+//! `javm inspect`: what a program is, without running it. Blobs of the microkernel are in `manifest.rs`.
+
+pub(crate) mod manifest;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -6,6 +8,7 @@ use javm::publish::{RO_DATA_SLOT, RW_DATA_SLOT};
 use javm_abi::GuestOp;
 use javm_cap::CacheDirectory;
 use javm_gas::{BlockCosts, GasModel};
+use javm_isa::Code;
 use javm_program::{Access, Format, Program, RegionKind};
 use serde::Serialize;
 
@@ -109,15 +112,19 @@ struct Block {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<Exit, CliError> {
-    let program = load::program(&args.program, args.load)?;
-    let as_instance = matches!(program.format(), Format::PolkaVm { .. } | Format::Elf | Format::Manifest);
+    let bytes = load::bytes(&args.program)?;
+    if args.load.reads_manifest(&bytes) {
+        return manifest::run(args, &bytes, out);
+    }
+    let program = load::program_of(&args.program, &bytes, args.load)?;
+    let as_instance = matches!(program.format(), Format::PolkaVm { .. } | Format::Elf);
     let image = as_instance.then(|| javm::publish(&mut CacheDirectory::new(), &program));
     let (image, no_image) = match image {
         None => (None, Some("a program of this format runs flat".to_owned())),
         Some(Ok(hash)) => (Some(hex(&hash)), None),
         Some(Err(error)) => (None, Some(clean(&error.to_string()))),
     };
-    let blocks = blocks(&program, args.gas_model);
+    let blocks = blocks(program.code(), args.gas_model);
     let code = program.code();
     let report = Report {
         program: path_name(&args.program),
@@ -139,8 +146,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-fn blocks(program: &Program, model: GasModel) -> Vec<Block> {
-    let code = program.code();
+fn blocks(code: &Code, model: GasModel) -> Vec<Block> {
     let mut blocks: Vec<Block> =
         BlockCosts::new(code, model).iter().map(|(pc, gas)| Block { pc, instructions: 0, gas }).collect();
     let mut current = 0;
@@ -248,12 +254,16 @@ fn text(report: &Report, paint: Paint) -> String {
     fields.raw("\n").add("gas", format!("{model}: {} cost {}", count(*blocks, "block"), grouped(*total)));
     fields.add("per block", format!("{min} to {max}, median {median}; the dearest starts at {max_pc}"));
     if let Some(blocks) = &report.blocks {
-        heading(&mut fields, paint, "   offset  instructions       gas", false);
-        for Block { pc, instructions, gas } in blocks {
-            fields.raw(&format!("{pc:>9}  {instructions:>12}  {gas:>8}\n"));
-        }
+        block_table(&mut fields, paint, blocks);
     }
     fields.finish()
+}
+
+fn block_table(fields: &mut Fields, paint: Paint, blocks: &[Block]) {
+    heading(fields, paint, "   offset  instructions       gas", false);
+    for Block { pc, instructions, gas } in blocks {
+        fields.raw(&format!("{pc:>9}  {instructions:>12}  {gas:>8}\n"));
+    }
 }
 
 fn heading(fields: &mut Fields, paint: Paint, name: &str, none: bool) {
