@@ -6,6 +6,7 @@
 //! * [`ops`]: the table of guest operations (number, operands, price): the dispatcher, the SDK, the
 //!   reference docs and the tests that walk all operations are made from it;
 //! * [`kernel`]: endpoints of the instances that the kernel answers for, and the prefix of declarations;
+//! * [`microkernel`]: the same for the capability microkernel: references, operations, prices, results;
 //! * [`refusal`]: what makes the kernel refuse an operation, in words;
 //! * [`path`]: slot paths packed into one register;
 //! * [`status`]: what a call returns in φ8 and, for a fault, in φ7.
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod kernel;
+pub mod microkernel;
 pub mod ops;
 pub mod path;
 pub mod refusal;

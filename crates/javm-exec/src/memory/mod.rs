@@ -11,14 +11,17 @@
 //! access is a page fault like any other.
 //!
 //! [`Mem`] is the host's view; [`CopyingMemory`] the portable implementation that the interpreter runs on,
-//! [`WindowMemory`] the one that the recompiler's code addresses directly.
+//! [`WindowMemory`] the one that the recompiler's code addresses directly; [`SharedMemory`] that of
+//! address spaces which have pages in common.
 
 mod copying;
+mod shared;
 mod window;
 
 use std::sync::Arc;
 
 pub use copying::CopyingMemory;
+pub use shared::{Extent, SharedMemory, SharedSpace, SharedStore};
 pub use window::WindowMemory;
 pub(crate) use window::WindowPool;
 
