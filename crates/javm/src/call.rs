@@ -250,7 +250,7 @@ impl<K: KernelAssist> Vm<K> {
     /// The instance that runs halts: its dirty pages become values, and its new value goes to the caller.
     pub(crate) fn halt(&mut self, cache: &mut CacheDirectory, index: usize) -> Result<Flow, VmError> {
         // What it left paused becomes a value first: it sits in the table that is about to be stored.
-        self.freeze(cache, index + 1)?;
+        self.freeze(cache, index + 1, true)?;
         let entry = self.stack.at(index);
         let dirty = layout::dirty(cache, entry)?;
         let pages = layout::dirty_pages(&dirty);

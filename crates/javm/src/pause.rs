@@ -130,18 +130,18 @@ const fn malformed(reason: &'static str) -> ThawFailure {
 
 impl<K: KernelAssist> Vm<K> {
     /// Takes a stack that waits for the embedder off the machine, as one value, and returns its name and what is
-    /// left in the root pool. The value carries no gas.
+    /// left in the root pool. The value carries no gas. What the pause has shown stays in the directory, too.
     ///
     /// # Errors
     /// [`VmError::NotPaused`] when nothing is paused; [`VmError::TooManyEvents`].
     pub fn suspend(&mut self, cache: &mut CacheDirectory) -> Result<(CapHash, u64), VmError> {
-        let RootPause { kind, mark } = self.root_pause.take().ok_or(VmError::NotPaused)?;
+        let RootPause { kind, mark, payload } = self.root_pause.take().ok_or(VmError::NotPaused)?;
         cache.resume_call(&mark);
         let suspended = self.freeze_stack(cache, kind);
         if suspended.is_err() {
             self.unwind(0);
         }
-        let kept = suspended.iter().map(|hash| CapHashOrRef::Hash(*hash)).collect::<Vec<_>>();
+        let kept: Vec<_> = suspended.iter().map(|hash| CapHashOrRef::Hash(*hash)).chain(payload).collect();
         cache.end_call(mark, &kept);
         let left = self.pool.remaining();
         self.pool.set(0);
@@ -168,7 +168,7 @@ impl<K: KernelAssist> Vm<K> {
             Ok(kind) => {
                 let stack = &self.stack;
                 cache.pause_call(&mark, || stack.roots());
-                self.root_pause = Some(RootPause { kind, mark });
+                self.root_pause = Some(RootPause { kind, mark, payload: None });
                 Ok(())
             }
             Err(failure) => {
@@ -185,7 +185,7 @@ impl<K: KernelAssist> Vm<K> {
         if let Some(index) = self.stack.running() {
             self.stack.at_mut(index).yielded = Some(kind);
         }
-        self.freeze(cache, 1)?;
+        self.freeze(cache, 1, false)?;
         let Some(Entry::Instance(entry)) = self.stack.pop() else {
             unreachable!("the outermost call is left")
         };
@@ -193,8 +193,14 @@ impl<K: KernelAssist> Vm<K> {
         Ok(cache.settle(name)?)
     }
 
-    /// Folds every entry from `base` (at least 1) on into the tables below it.
-    pub(crate) fn freeze(&mut self, cache: &mut CacheDirectory, base: usize) -> Result<(), VmError> {
+    /// Folds every entry from `base` (at least 1) on into the tables below it. `left`: the entries below go on
+    /// without them, so that their paused calls become values of their own; else they are folded next.
+    pub(crate) fn freeze(
+        &mut self,
+        cache: &mut CacheDirectory,
+        base: usize,
+        left: bool,
+    ) -> Result<(), VmError> {
         while self.stack.len() > base {
             match self.stack.pop() {
                 None => break,
@@ -209,7 +215,7 @@ impl<K: KernelAssist> Vm<K> {
                     let (target, index) = (entry.target, self.stack.len());
                     // Paused: its caller goes on, or went on, without it. Waiting: its caller waits too.
                     let paused = self.stack.at(caller).pauses.iter().any(|pause| pause.base == index);
-                    let lowest = paused && caller < base;
+                    let lowest = left && paused && caller < base;
                     let frozen = self.freeze_entry(cache, *entry, paused, lowest)?;
                     let entry = self.stack.at_mut(caller);
                     write_slot(cache, entry, target, Some(frozen))?;

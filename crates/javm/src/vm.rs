@@ -42,8 +42,8 @@ pub struct Vm<K: KernelAssist> {
     pub(crate) emits: Vec<Emit>,
     /// The yield that the embedder has caught.
     pub(crate) root_pause: Option<RootPause>,
-    /// Marks of calls that were dropped while no directory was at hand.
-    pub(crate) abandoned: Vec<CallMark>,
+    /// Pauses that were dropped while no directory was at hand.
+    pub(crate) abandoned: Vec<RootPause>,
 }
 
 /// A stack that waits for the embedder.
@@ -51,6 +51,8 @@ pub struct Vm<K: KernelAssist> {
 pub(crate) struct RootPause {
     pub(crate) kind: PauseKind,
     pub(crate) mark: CallMark,
+    /// What the embedder was shown: it outlives the stack.
+    pub(crate) payload: Option<CapHashOrRef>,
 }
 
 /// An event that an instance appended to the outcome by `EMIT`.
@@ -217,7 +219,7 @@ impl<K: KernelAssist> Vm<K> {
         cache: &mut CacheDirectory,
         scratchpad: Option<CapHashOrRef>,
     ) -> Result<CallResult, VmError> {
-        let RootPause { kind, mark } = self.root_pause.take().ok_or(VmError::NotPaused)?;
+        let RootPause { kind, mark, .. } = self.root_pause.take().ok_or(VmError::NotPaused)?;
         cache.resume_call(&mark);
         self.consumed = 0;
         self.last_fault = None;
@@ -233,10 +235,10 @@ impl<K: KernelAssist> Vm<K> {
     /// [`VmError::NotPaused`] when nothing is paused.
     pub fn drop_paused(&mut self, target: SlotPath) -> Result<(), VmError> {
         let _ = target;
-        let RootPause { mark, .. } = self.root_pause.take().ok_or(VmError::NotPaused)?;
+        let pause = self.root_pause.take().ok_or(VmError::NotPaused)?;
         self.unwind(0);
         // The values leave with the next call over the directory.
-        self.abandoned.push(mark);
+        self.abandoned.push(pause);
         Ok(())
     }
 
@@ -245,8 +247,8 @@ impl<K: KernelAssist> Vm<K> {
         if !self.stack.is_empty() {
             return Err(VmError::Busy);
         }
-        for mark in self.abandoned.drain(..) {
-            cache.end_call(mark, &[]);
+        for RootPause { mark, payload, .. } in self.abandoned.drain(..) {
+            cache.end_call(mark, payload.as_slice());
         }
         self.consumed = 0;
         self.last_fault = None;
@@ -274,7 +276,8 @@ impl<K: KernelAssist> Vm<K> {
             Ok((result, Some(kind))) => {
                 let stack = &self.stack;
                 cache.pause_call(&mark, || stack.roots());
-                self.root_pause = Some(RootPause { kind, mark });
+                let payload = outcome(&result).pop();
+                self.root_pause = Some(RootPause { kind, mark, payload });
                 Ok(result)
             }
             Err(error) => {

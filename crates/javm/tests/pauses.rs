@@ -587,6 +587,32 @@ fn a_marker_that_sat_in_slot_0_stays_with_the_pause() {
 }
 
 #[test]
+fn what_a_pause_has_shown_outlives_the_stack() {
+    // The payload is new, and nothing but the pause shows it.
+    let mut rig = Rig::new();
+    let marker = rig.marker("m");
+    rig.vm.kernel_assist.inner.catch_at_root(marker);
+    let image =
+        rig.image(&format!("{}{}ecalli 0\ntrap", ask(23, &[MEM, 9, u64::MAX, 0]), ask(16, &[1])), |image| {
+            image.memory_mappings = vec![persistent(MEM, 1, 7)];
+        });
+    let memory = rig.data(b"something");
+    let instance = rig.instance(image, &[(1, marker), (7, memory)]);
+    for other in [false, true] {
+        let paused = rig.call(instance, 0, &[], GAS);
+        let payload = Rig::slot0(&paused).unwrap();
+        if other {
+            rig.vm.drop_paused(SlotPath::root(0)).unwrap();
+        } else {
+            rig.vm.suspend(&mut rig.cache).unwrap();
+        }
+        let nothing = rig.program("ecalli 0\ntrap", &[]);
+        rig.halt(nothing);
+        assert_eq!(rig.bytes(payload), b"something");
+    }
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let (mut rig, root) = scenario();
     assert!(matches!(rig.call(root, 0, &[], GAS), CallResult::Paused { .. }));

@@ -38,7 +38,7 @@ impl Seen {
 }
 
 /// The default kernel with two operations of its own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assist {
     pub inner: InProcessKernelAssist,
     pub seen: Vec<Seen>,
