@@ -3,7 +3,6 @@
 //! * [`vectors`]: reads and runs conformance vectors; uses nothing else of this crate.
 //! * [`rng`], [`builder`], [`spell`], [`gen`](mod@gen): random programs that run for a while;
 //! * [`drive`]: runs a case on any machine with the same host around it, and compares what was seen;
-//! * [`flat`]: runs a program without a kernel around it;
 //! * [`oracle`]: properties that hold for all inputs, called by tests and fuzzers alike;
 //! * [`mutate`](mod@mutate): damages bytes for tests of readers.
 //!
@@ -12,7 +11,6 @@
 
 pub mod builder;
 pub mod drive;
-pub mod flat;
 pub mod r#gen;
 pub mod mutate;
 pub mod oracle;

@@ -7,7 +7,7 @@ use javm_exec::{
     Reg, Regs,
 };
 use javm_program::Program;
-use javm_testkit::flat::Flat;
+use javm_virt::Flat;
 
 use crate::{
     kernels::{Kernel, Subject},

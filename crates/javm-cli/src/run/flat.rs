@@ -1,11 +1,11 @@
 //! A program flat on the engine: its own memory and registers, no slots, and no host that knows its calls.
 
-use std::{collections::BTreeSet, io::Write, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, io::Write, time::Instant};
 
 use javm_abi::{reg, status};
 use javm_exec::{
     Access, EcallHandler, EcallKind, EcallResult, ExitReason, GasCounter, Instance, Mem, Memory as Ram,
-    Module, PAGE_SIZE, PageSource, Regs, Step,
+    Module, Regs, Step,
 };
 use javm_program::{Format, Program, Region};
 
@@ -162,16 +162,7 @@ fn entry(args: &Args, program: &Program) -> Result<(Option<String>, u64), CliErr
 }
 
 fn map(memory: &mut Ram, region: &Region) -> Result<(), CliError> {
-    let access = match region.access {
-        javm_program::Access::ReadOnly => Access::ReadOnly,
-        javm_program::Access::ReadWrite => Access::ReadWrite,
-    };
-    let page = PAGE_SIZE as u32;
-    let source =
-        (!region.contents.is_empty()).then(|| (Arc::new(region.contents.clone()) as Arc<dyn PageSource>, 0));
-    memory
-        .map(region.start / page, region.size / page, access, source)
-        .map_err(|_| CliError::NotHere("the program's memory plan overlaps"))
+    javm_virt::map_region(memory, region).map_err(|_| CliError::NotHere("the program's memory plan overlaps"))
 }
 
 /// What a JAM program leaves: `a1` bytes from `a0` on if it can read them all, else nothing.

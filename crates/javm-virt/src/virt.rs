@@ -1,0 +1,91 @@
+//! [`Virt`] and [`VirtMemory`]: the traits over the engine of this process.
+
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use javm_exec::Engine;
+
+use crate::{
+    ExecAction, ExecError, ExecOutcome, InstantiateError, MemoryError, MemoryT, VirtConfig, VirtModule,
+    VirtT,
+    machine::{Machine, State},
+};
+
+/// What [`VirtT::instantiate`] uses, which has no arguments for it.
+static DEFAULTS: LazyLock<(Engine, VirtConfig)> = LazyLock::new(Default::default);
+
+/// An instance on the engine of this process.
+///
+/// It may be moved between threads. While it runs, handles of its memory wait.
+#[derive(Debug)]
+pub struct Virt(Arc<Mutex<Machine>>);
+
+/// A handle of the memory of a [`Virt`].
+#[derive(Clone, Debug)]
+pub struct VirtMemory(Weak<Mutex<Machine>>);
+
+fn lock(machine: &Mutex<Machine>) -> MutexGuard<'_, Machine> {
+    machine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Virt {
+    pub(crate) fn of(machine: Machine) -> Self {
+        Self(Arc::new(Mutex::new(machine)))
+    }
+
+    /// Compiles a PolkaVM program for an engine, within limits, and makes an instance of it. A program that this
+    /// configuration has seen lately is not compiled again.
+    ///
+    /// # Errors
+    /// [`InstantiateError`]; [`VirtModule::new`] says it in more detail.
+    pub fn with(engine: &Engine, config: &VirtConfig, program: &[u8]) -> Result<Self, InstantiateError> {
+        let admission = config.admit().ok_or(InstantiateError::Limit)?;
+        Ok(Self::of(Machine::new(&config.module(engine, program)?, admission)?))
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn module(&self) -> VirtModule {
+        lock(&self.0).module().clone()
+    }
+}
+
+impl VirtT for Virt {
+    type Memory = VirtMemory;
+
+    /// On the default engine, within the default limits, which all instances that are made in this way share.
+    fn instantiate(program: &[u8]) -> Result<Self, InstantiateError> {
+        let (engine, config) = &*DEFAULTS;
+        Self::with(engine, config, program)
+    }
+
+    fn run(&mut self, gas_left: i64, action: ExecAction<'_>) -> Result<ExecOutcome, ExecError> {
+        let mut machine = lock(&self.0);
+        match action {
+            ExecAction::Execute { function } => {
+                machine.prepare(function)?;
+                machine.clear_stack();
+                machine.run(gas_left, 0)
+            }
+            ExecAction::Resume { return_value } if machine.state() == State::Syscall => {
+                machine.run(gas_left, return_value)
+            }
+            ExecAction::Resume { .. } => Err(ExecError::InvalidInstance),
+        }
+    }
+
+    fn memory(&self) -> VirtMemory {
+        VirtMemory(Arc::downgrade(&self.0))
+    }
+}
+
+impl MemoryT for VirtMemory {
+    fn read(&mut self, offset: u32, dest: &mut [u8]) -> Result<(), MemoryError> {
+        let machine = self.0.upgrade().ok_or(MemoryError::InvalidInstance)?;
+        lock(&machine).read(offset, dest)
+    }
+
+    fn write(&mut self, offset: u32, src: &[u8]) -> Result<(), MemoryError> {
+        let machine = self.0.upgrade().ok_or(MemoryError::InvalidInstance)?;
+        lock(&machine).write(offset, src)
+    }
+}
