@@ -10,7 +10,7 @@ use javm_program::{
     ManifestKind, Program,
     pack::{PackOptions, Packed, vm_code},
 };
-use javm_testkit::flat::Flat;
+use javm_virt::Flat;
 
 /// What the preamble's two blocks cost.
 const PREAMBLE: u64 = 1 + 23;
