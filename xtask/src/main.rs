@@ -6,6 +6,7 @@
 
 mod bless;
 mod ci;
+mod fuzz;
 mod guests;
 mod process;
 mod source;
@@ -33,6 +34,8 @@ enum Command {
     Bless(bless::Options),
     /// Builds the guest programs, from the registries alone, and writes their blobs.
     Guests(guests::Options),
+    /// Runs fuzz targets for a while, with the compiler that is there.
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Tidy => code(tidy::run()),
         Command::Bless(options) => code(bless::run(&options)),
         Command::Guests(options) => guests::run(process::root(), &options).unwrap_or_else(failed),
+        Command::Fuzz(options) => code(fuzz::run(&options)),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use javm_exec::{Backend, Config, Engine, GasModel};
 use javm_isa::{Code, Instruction};
-use javm_program::{Program, bare};
+use javm_program::{Manifest, Program, bare};
 
 use crate::{
     drive::{EngineMachine, Mode, difference, drive},
@@ -92,6 +92,40 @@ pub fn program_load(bytes: &[u8]) -> Result<(), String> {
         Ok(_) => Err("another program comes back from its own blob".into()),
         Err(error) => Err(format!("a program's own blob is refused: {error}")),
     }
+}
+
+/// Any bytes are a value or an error; the bytes of a value are the only ones that it has.
+///
+/// # Errors
+/// A value that is written differently from how it was read.
+pub fn cap_decode(bytes: &[u8]) -> Result<(), String> {
+    let Ok(cap) = javm_cap::decode(bytes) else { return Ok(()) };
+    let again = javm_cap::encode(&cap).map_err(|error| format!("a value cannot be written: {error}"))?;
+    if again != bytes {
+        return Err(format!("{} is written differently from how it was read", cap.kind()));
+    }
+    cap.hash().map(drop).map_err(|error| format!("a value has no hash: {error}"))
+}
+
+/// Any bytes are a manifest or an error; a manifest survives being written and read again.
+///
+/// # Errors
+/// What did not survive.
+pub fn manifest_read(bytes: &[u8]) -> Result<(), String> {
+    let Ok(manifest) = Manifest::read(bytes) else { return Ok(()) };
+    let written = manifest.to_bytes().map_err(|error| format!("cannot be written: {error}"))?;
+    let again = Manifest::read(&written).map_err(|error| format!("its own bytes are refused: {error}"))?;
+    for (old, new) in manifest.caps.iter().zip(&again.caps) {
+        if old.contents != new.contents {
+            return Err(format!("slot {} has other contents", old.slot));
+        }
+        // Damaged code is refused or read, never a panic.
+        let _ = old.code();
+    }
+    if again.to_bytes().as_ref() != Ok(&written) {
+        return Err("written twice it has two forms".into());
+    }
+    Ok(())
 }
 
 /// Every instruction of any valid code survives being encoded and decoded again, in no more bytes.

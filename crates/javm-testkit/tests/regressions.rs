@@ -11,10 +11,12 @@ use javm_testkit::{
 /// A property and its name.
 type Target = (&'static str, fn(&[u8]) -> Result<(), String>);
 
-const TARGETS: [Target; 3] = [
+const TARGETS: [Target; 5] = [
     ("exec_step_vs_run", oracle::exec_step_vs_run),
     ("program_load", oracle::program_load),
     ("isa_roundtrip", oracle::isa_roundtrip),
+    ("cap_decode", oracle::cap_decode),
+    ("manifest_read", oracle::manifest_read),
 ];
 
 /// The inputs of a target: those in its directory of `fuzz/regressions`.
