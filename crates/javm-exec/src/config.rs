@@ -6,8 +6,7 @@ use javm_gas::GasModel;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
-    /// What this release runs by default: the interpreter. The recompiler is there for the asking, until it has
-    /// been the explicit choice for long enough.
+    /// The recompiler where it can run, the interpreter elsewhere.
     #[default]
     Auto,
     /// The interpreter: portable, no unsafe code, starts at once.

@@ -16,20 +16,27 @@ pub struct Engine(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    /// What the configuration comes to on this machine.
+    backend: Backend,
     idle: Mutex<Vec<CopyingMemory>>,
     windows: Arc<WindowPool>,
 }
 
 impl Inner {
-    fn new(config: Config) -> Self {
-        Self { config, idle: Mutex::default(), windows: Arc::default() }
+    fn new(config: Config, backend: Backend) -> Self {
+        Self { config, backend, idle: Mutex::default(), windows: Arc::default() }
     }
+}
+
+/// The recompiler where it can run.
+fn best() -> Backend {
+    if javm_sys::check_support().is_ok() { Backend::Recompiler } else { Backend::Interpreter }
 }
 
 impl Default for Engine {
     /// An engine with the default configuration.
     fn default() -> Self {
-        Self(Arc::new(Inner::new(Config::new())))
+        Self(Arc::new(Inner::new(Config::new(), best())))
     }
 }
 
@@ -37,12 +44,18 @@ impl Engine {
     /// An engine with this configuration.
     ///
     /// # Errors
-    /// [`ConfigError`] when this machine or build cannot do what the configuration asks for.
+    /// [`ConfigError`] when this machine or build cannot do what the configuration asks for. One that asks for
+    /// [`Backend::Auto`] is never refused.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        if config.backend == Backend::Recompiler {
-            javm_sys::check_support().map_err(ConfigError::Unsupported)?;
-        }
-        Ok(Self(Arc::new(Inner::new(config))))
+        let backend = match config.backend {
+            Backend::Auto => best(),
+            Backend::Interpreter => Backend::Interpreter,
+            Backend::Recompiler => {
+                javm_sys::check_support().map_err(ConfigError::Unsupported)?;
+                Backend::Recompiler
+            }
+        };
+        Ok(Self(Arc::new(Inner::new(config, backend))))
     }
 
     /// The cost model that modules of this engine are priced with.
@@ -54,10 +67,7 @@ impl Engine {
     /// The backend that runs modules of this engine; never [`Backend::Auto`].
     #[must_use]
     pub fn backend(&self) -> Backend {
-        match self.0.config.backend {
-            Backend::Auto | Backend::Interpreter => Backend::Interpreter,
-            Backend::Recompiler => Backend::Recompiler,
-        }
+        self.0.backend
     }
 
     /// An empty memory of the kind that this engine's backend runs on. Give it back with

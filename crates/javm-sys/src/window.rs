@@ -172,7 +172,7 @@ impl Window {
     /// [`Short`]; cutting a run in two takes a mapping too.
     pub fn remove(&mut self, first: u32, count: u32) -> Result<(), Short> {
         let end = first.saturating_add(count).min(PAGE_COUNT);
-        if self.runs.get(self.run_at(first)).is_none_or(|r| r.first >= end) {
+        if count == 0 || self.runs.get(self.run_at(first)).is_none_or(|r| r.first >= end) {
             return Ok(());
         }
         let (from, to, new) = self.with(first, end, None);

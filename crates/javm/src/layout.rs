@@ -17,7 +17,7 @@ use javm_cap::{
     image::{MappingSource, MemoryMapping},
     path,
 };
-use javm_exec::{Access, MapError, Memory, PageSource};
+use javm_exec::{Access, MapError, Memory, PageSource, memory::same_page};
 
 use crate::{
     callstack::{InstanceEntry, LaidOut},
@@ -138,12 +138,6 @@ pub(crate) struct Dirty {
     pages: Vec<(u64, u32)>,
 }
 
-/// Whether bytes, zero-extended, are the same.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    let n = a.len().min(b.len());
-    a[..n] == b[..n] && a[n..].iter().chain(&b[n..]).all(|byte| *byte == 0)
-}
-
 /// The dirty pages of everything that persists, by mapping. A mapping whose slot has changed since it was
 /// laid out has none: the slot stands.
 pub(crate) fn dirty(cache: &CacheDirectory, entry: &InstanceEntry) -> Result<Vec<Dirty>, CapError> {
@@ -214,7 +208,7 @@ fn push_changed<'a>(
     let pages: Vec<(u64, u32)> = written
         .into_iter()
         .map(|page| (u64::from(page - first), page))
-        .filter(|(index, page)| !same(original(*index), bytes(entry, *page)))
+        .filter(|(index, page)| !same_page(original(*index), bytes(entry, *page)))
         .collect();
     if !pages.is_empty() {
         all.push(Dirty { mapping, pages });
@@ -272,10 +266,10 @@ pub(crate) fn snapshot(cache: &CacheDirectory, entry: &InstanceEntry) -> Result<
 impl Snapshot {
     fn keep(&mut self, page: u32, original: &[u8], now: &[u8]) {
         let zero = now.iter().all(|byte| *byte == 0);
-        if zero && !same(original, &[]) {
+        if zero && !same_page(original, &[]) {
             self.zeroed.push(page);
         }
-        if zero || !same(original, now) {
+        if zero || !same_page(original, now) {
             self.pages.set_page(u64::from(page), if zero { &[] } else { now });
         }
     }

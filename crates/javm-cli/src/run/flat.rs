@@ -64,21 +64,19 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<RunReport, CliError>
     let engine = args.engine.engine()?;
     let module = Module::new(&engine, program.code().clone());
     let mut machine = Instance::new(&module);
-    for region in program.regions() {
-        map(&mut machine.memory, region)?;
-    }
+    let mut argument = None;
     machine.regs.gpr = program.registers();
     if jam {
         let bytes = input.map_or_else(|| Ok(Vec::new()), |file| load::bytes(&file))?;
         let failed = |source| CliError::Program { name: path_name(&args.program), source };
-        let (registers, region) = program.with_args(&bytes).map_err(failed)?;
-        machine.regs.gpr = registers;
-        region.as_ref().map_or(Ok(()), |region| map(&mut machine.memory, region))?;
+        (machine.regs.gpr, argument) = program.with_args(&bytes).map_err(failed)?;
     } else {
         // A bare blob says nothing of registers; this way it can return.
         machine.regs.gpr[reg::RA] = reg::HALT_ADDRESS;
         machine.regs.gpr[reg::A0..reg::A0 + numbers.len()].copy_from_slice(&numbers);
     }
+    let regions: Vec<&Region> = program.regions().iter().chain(&argument).collect();
+    regions.iter().try_for_each(|region| map(&mut machine.memory, region))?;
     machine.regs.pc = pc;
     machine.gas = GasCounter::new(args.gas);
 
@@ -108,7 +106,7 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<RunReport, CliError>
         value,
         value_hex: value.map(|v| format!("{v:#x}")),
         gas: Gas::new(args.gas, args.gas - machine.gas.remaining()),
-        memory: Memory::of(&machine),
+        memory: Memory::of(&machine, &regions),
         instance: None,
         output: (jam && halted).then(|| held(&output)).transpose()?,
         host_calls: Some(HostCalls { count: host.count, numbers: host.numbers.into_iter().collect() }),

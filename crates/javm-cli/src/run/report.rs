@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use javm_exec::{Engine, Instance};
+use javm_exec::{Engine, Instance, PAGE_SIZE, memory::same_page};
+use javm_program::Region;
 use serde::Serialize;
 
 use crate::{
@@ -72,7 +73,7 @@ pub(crate) struct Gas {
 pub(crate) struct Memory {
     /// Laid out when the run began.
     pub(crate) pages: u64,
-    /// Of an instance: pages whose contents last and have changed. Flat: pages that were written.
+    /// Pages whose contents differ afterwards; of an instance, of those that last.
     pub(crate) changed: u64,
 }
 
@@ -100,12 +101,20 @@ impl Gas {
 }
 
 impl Memory {
-    /// Of a machine that ran flat.
-    pub(crate) fn of(instance: &Instance) -> Self {
+    /// Of a machine that ran flat on these regions.
+    pub(crate) fn of(instance: &Instance, regions: &[&Region]) -> Self {
         let (mut pages, mut changed) = (0, 0);
-        for (first, count, _) in instance.memory.mapped() {
+        for region in regions {
+            let (first, count) = (region.start / PAGE_SIZE as u32, region.size / PAGE_SIZE as u32);
+            let differs = |page: &u32| {
+                let from = (page - first) as usize * PAGE_SIZE;
+                let before = region.contents.get(from..).unwrap_or_default();
+                let now = instance.memory.page(*page).unwrap_or_default();
+                !same_page(&before[..before.len().min(PAGE_SIZE)], now)
+            };
             pages += u64::from(count);
-            changed += instance.memory.written(first, count).len() as u64;
+            changed +=
+                instance.memory.written(first, count).iter().filter(|page| differs(page)).count() as u64;
         }
         Self { pages, changed }
     }

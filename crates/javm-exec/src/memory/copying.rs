@@ -7,7 +7,10 @@
 
 use std::sync::Arc;
 
-use super::{Access, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE, Page, PageSource};
+use super::{
+    Access, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE, Page, PageSource, page_of,
+    parts,
+};
 
 /// The page may be written, and is in the list of written pages. The sign, which is the cheapest bit to ask for.
 const WRITE: u32 = 1 << 31;
@@ -92,27 +95,6 @@ impl Default for CopyingMemory {
             low_zone_open: false,
         }
     }
-}
-
-/// The page of an address.
-const fn page_of(address: u32) -> u32 {
-    address / PAGE_SIZE as u32
-}
-
-/// The pages that `len` bytes from `address` on lie in, in order of access, with the part of each.
-fn parts(address: u32, len: usize) -> impl Iterator<Item = (u32, core::ops::Range<usize>, usize)> {
-    let mut done = 0;
-    core::iter::from_fn(move || {
-        if done == len {
-            return None;
-        }
-        let at = address.wrapping_add(done as u32);
-        let offset = at as usize % PAGE_SIZE;
-        let n = (PAGE_SIZE - offset).min(len - done);
-        let part = (page_of(at), offset..offset + n, done);
-        done += n;
-        Some(part)
-    })
 }
 
 /// The region that a page lies in.

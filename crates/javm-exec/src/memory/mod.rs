@@ -34,6 +34,37 @@ pub const PAGE_COUNT: u32 = 1 << 20;
 /// Below this address an access to an inaccessible page panics, unless the low zone is open.
 pub const LOW_ZONE: u32 = 0x1_0000;
 
+/// The page of an address.
+const fn page_of(address: u32) -> u32 {
+    address / PAGE_SIZE as u32
+}
+
+/// The pages that `len` bytes from `address` on lie in, in order of access, with the part of each.
+fn parts(address: u32, len: usize) -> impl Iterator<Item = (u32, core::ops::Range<usize>, usize)> {
+    let mut done = 0;
+    core::iter::from_fn(move || {
+        if done == len {
+            return None;
+        }
+        let at = address.wrapping_add(done as u32);
+        let offset = at as usize % PAGE_SIZE;
+        let n = (PAGE_SIZE - offset).min(len - done);
+        let part = (page_of(at), offset..offset + n, done);
+        done += n;
+        Some(part)
+    })
+}
+
+/// Whether two pages, each given by at most 4,096 bytes and zero-extended, hold the same.
+#[must_use]
+pub fn same_page(a: &[u8], b: &[u8]) -> bool {
+    static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
+    let n = a.len().min(b.len());
+    let rest = if a.len() > n { &a[n..] } else { &b[n..] };
+    // Compared with zeros, not looked at one by one: that is what the library is fast at.
+    a[..n] == b[..n] && rest.chunks(PAGE_SIZE).all(|rest| *rest == ZEROS[..rest.len()])
+}
+
 /// The bytes of one page.
 pub type Page = [u8; PAGE_SIZE];
 

@@ -1,215 +1,34 @@
 //! [`WindowMemory`]: guest memory that emitted code can address directly.
 //!
 //! What is mapped is a list of regions, as in [`CopyingMemory`]; a window of `javm-sys` is attached when
-//! something is first read, written or run. Laying a region out is done in one of three ways
-//! ([`Backing`]):
-//!
-//! * small ones are copied at once into pages that get the region's rights;
-//! * large ones without a source get the region's rights; the system gives zero pages as they are touched,
-//!   and tells later which were;
-//! * large ones with a source are left inaccessible, and filled in chunks as emitted code faults on them.
+//! something is first read, written or run. How regions are laid out in it is told in `attached.rs`, how windows
+//! are used again in `pool.rs`.
 //!
 //! The invariant: **a page that is accessible in the window has its contents there, and has the rights of its
 //! region**. So emitted code that does not fault has done the right thing, and whatever faults is looked at
 //! here with the same rules as in [`CopyingMemory`].
 //!
-//! A window that is given back keeps its pages and rights. The next memory with the same layout takes it and
-//! has only to copy what may have changed: no system call. Mappings are a budget of the process; when it
-//! runs short, the memory moves to the heap for good and the interpreter runs on it.
+//! Mappings are a budget of the process; when it runs short, the memory moves to the heap for good and the
+//! interpreter runs on it.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+mod attached;
+mod pool;
+mod region;
+
+use std::sync::Arc;
 
 use javm_sys::{Rights, Short, Window};
 
 use super::{
     Access, CopyingMemory, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE, PageSource,
+    page_of, parts,
 };
-
-/// Regions of at most as many pages are copied at once.
-const EAGER_PAGES: u32 = 16;
-
-/// A window that is given back with more touched pages than this is emptied.
-const KEPT_PAGES: u32 = 64;
-
-/// How many idle windows are kept.
-const IDLE_WINDOWS: usize = 64;
+use attached::Attached;
+pub(crate) use pool::WindowPool;
+use region::{Backing, Region, find, rights};
 
 /// The most regions that a window is kept with.
 const KEPT_REGIONS: usize = 64;
-
-/// Pages filled at a first fault; more when there are many faults.
-const CHUNK_PAGES: u32 = 4;
-
-/// How a region is laid out in the window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Backing {
-    /// Not at all so far: inaccessible.
-    None,
-    /// Completely.
-    Copied,
-    /// Completely, where untouched pages need no memory.
-    Zero,
-    /// Page by page: those whose bit is set in `filled`.
-    Filled,
-}
-
-#[derive(Clone)]
-struct Region {
-    first: u32,
-    count: u32,
-    access: Access,
-    source: Option<(Arc<dyn PageSource>, u32)>,
-    backing: Backing,
-    /// Whether it could be written at some time.
-    writable_once: bool,
-}
-
-impl Region {
-    const fn end(&self) -> u32 {
-        self.first + self.count
-    }
-
-    fn original(&self, page: u32) -> Option<&[u8]> {
-        let (source, first) = self.source.as_ref()?;
-        source.page(first.wrapping_add(page - self.first))
-    }
-
-    /// The part of the region that lies in `first..end`, which must not be empty.
-    fn cut(&self, first: u32, end: u32) -> Self {
-        let source = self.source.as_ref().map(|(s, p)| (Arc::clone(s), p.wrapping_add(first - self.first)));
-        Self { first, count: end - first, source, ..self.clone() }
-    }
-}
-
-const fn rights(access: Access) -> Rights {
-    match access {
-        Access::ReadOnly => Rights::Read,
-        Access::ReadWrite => Rights::ReadWrite,
-    }
-}
-
-/// A set of pages, one bit each. Memory is used for what is set only.
-struct Pages(Box<[u64]>);
-
-impl Pages {
-    fn new() -> Self {
-        Self(vec![0; PAGE_COUNT as usize / 64].into())
-    }
-
-    fn contains(&self, page: u32) -> bool {
-        self.0.get(page as usize / 64).is_some_and(|w| w >> (page % 64) & 1 != 0)
-    }
-
-    fn insert(&mut self, page: u32) {
-        if let Some(word) = self.0.get_mut(page as usize / 64) {
-            *word |= 1 << (page % 64);
-        }
-    }
-
-    fn remove(&mut self, first: u32, end: u32) {
-        let mut page = first;
-        while page < end {
-            if page.is_multiple_of(64) && end - page >= 64 {
-                // Looked at first, so that words that were never touched stay so.
-                match self.0.get_mut(page as usize / 64) {
-                    Some(word) if *word != 0 => *word = 0,
-                    _ => {}
-                }
-                page += 64;
-            } else {
-                if self.contains(page) {
-                    self.0[page as usize / 64] &= !(1 << (page % 64));
-                }
-                page += 1;
-            }
-        }
-    }
-}
-
-/// A window in use.
-struct Attached {
-    window: Window,
-    filled: Pages,
-    /// How many chunks were filled since it was attached.
-    fills: u32,
-    /// The list of regions of its last use, kept for its memory.
-    spare: Vec<IdleRegion>,
-}
-
-/// A region of an idle window.
-struct IdleRegion {
-    first: u32,
-    count: u32,
-    access: Access,
-    /// Weak: an idle window keeps no value alive, but its address is not used for another one.
-    source: Option<(Weak<dyn PageSource>, u32)>,
-    backing: Backing,
-}
-
-struct Idle {
-    attached: Box<Attached>,
-    layout: u64,
-    regions: Vec<IdleRegion>,
-}
-
-/// The idle windows of an engine.
-#[derive(Default)]
-pub(crate) struct WindowPool(Mutex<Vec<Idle>>);
-
-impl core::fmt::Debug for WindowPool {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("WindowPool").finish_non_exhaustive()
-    }
-}
-
-/// What is the same for two lists of regions that can follow each other in a window.
-fn layout_of(regions: &[Region]) -> u64 {
-    regions.iter().fold(0xcbf2_9ce4_8422_2325, |h, r| {
-        let word =
-            u64::from(r.first) << 32 | u64::from(r.count) << 2 | u64::from(r.access == Access::ReadWrite);
-        (h ^ word ^ u64::from(r.source.is_some()) << 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
-    })
-}
-
-impl WindowPool {
-    /// An idle window with this layout, or any, or a new one.
-    fn take(&self, regions: &[Region]) -> Option<(Box<Attached>, Vec<IdleRegion>)> {
-        let layout = layout_of(regions);
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |i: &Idle| {
-            i.layout == layout
-                && i.regions.len() == regions.len()
-                && i.regions.iter().zip(regions).all(|(i, r)| {
-                    (i.first, i.count, i.access) == (r.first, r.count, r.access)
-                        && i.source.is_some() == r.source.is_some()
-                })
-        };
-        let empty = |i: &Idle| i.regions.is_empty();
-        if let Some(at) = idle.iter().rposition(fits).or_else(|| idle.iter().rposition(empty)) {
-            let found = idle.remove(at);
-            return Some((found.attached, found.regions));
-        }
-        if idle.len() >= IDLE_WINDOWS {
-            let mut oldest = idle.remove(0);
-            drop(idle);
-            oldest.attached.window.reset().ok()?;
-            for r in oldest.regions.iter().filter(|r| r.backing == Backing::Filled) {
-                oldest.attached.filled.remove(r.first, r.first + r.count);
-            }
-            return Some((oldest.attached, Vec::new()));
-        }
-        drop(idle);
-        let window = Window::new().ok()?;
-        Some((Box::new(Attached { window, filled: Pages::new(), fills: 0, spare: Vec::new() }), Vec::new()))
-    }
-
-    fn put(&self, idle: Idle) {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if list.len() < IDLE_WINDOWS {
-            list.push(idle);
-        }
-    }
-}
 
 enum State {
     /// No window yet: nothing was touched.
@@ -238,157 +57,6 @@ impl core::fmt::Debug for WindowMemory {
             .field("mapped", &self.mapped().collect::<Vec<_>>())
             .field("native", &self.is_native())
             .finish_non_exhaustive()
-    }
-}
-
-/// The page of an address.
-const fn page_of(address: u32) -> u32 {
-    address / PAGE_SIZE as u32
-}
-
-/// The pages that `len` bytes from `address` on lie in, in order of access, with the part of each.
-fn parts(address: u32, len: usize) -> impl Iterator<Item = (u32, core::ops::Range<usize>, usize)> {
-    let mut done = 0;
-    core::iter::from_fn(move || {
-        if done == len {
-            return None;
-        }
-        let at = address.wrapping_add(done as u32);
-        let offset = at as usize % PAGE_SIZE;
-        let n = (PAGE_SIZE - offset).min(len - done);
-        let part = (page_of(at), offset..offset + n, done);
-        done += n;
-        Some(part)
-    })
-}
-
-/// The region that a page lies in.
-fn find(regions: &[Region], page: u32) -> Option<&Region> {
-    let next = regions.partition_point(|r| r.first <= page);
-    regions[..next].last().filter(|r| page < r.end())
-}
-
-/// What zeros are copied from: that is several times as fast as filling a page, which is done with string
-/// instructions whose start is slow.
-static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
-
-/// Writes a page of a source, zero-extended.
-fn copy_page(to: &mut [u8], from: Option<&[u8]>) {
-    let from = from.unwrap_or(&[]);
-    let n = from.len().min(to.len());
-    to[..n].copy_from_slice(&from[..n]);
-    let rest = &mut to[n..];
-    // Hidden from the compiler, which would turn it into a fill.
-    rest.copy_from_slice(&core::hint::black_box(&ZEROS)[..rest.len()]);
-}
-
-/// Whether a page holds what its source says, zero-extended.
-fn page_equals(page: &[u8], source: Option<&[u8]>) -> bool {
-    let source = source.unwrap_or(&[]);
-    let n = source.len().min(page.len());
-    page[..n] == source[..n] && page[n..].iter().all(|b| *b == 0)
-}
-
-impl Attached {
-    /// Lays a region out where nothing is.
-    fn lay_out(&mut self, region: &mut Region) -> Result<(), Short> {
-        let (first, count) = (region.first, region.count);
-        match (&region.source, count <= EAGER_PAGES) {
-            (None, small) => {
-                self.window.protect(first, count, rights(region.access))?;
-                region.backing = if small { Backing::Copied } else { Backing::Zero };
-            }
-            (Some(_), true) => {
-                self.copy(region)?;
-                region.backing = Backing::Copied;
-            }
-            (Some(_), false) => region.backing = Backing::Filled,
-        }
-        Ok(())
-    }
-
-    /// Copies a whole region into its pages and gives them its rights.
-    fn copy(&mut self, region: &Region) -> Result<(), Short> {
-        let (first, count) = (region.first, region.count);
-        self.window.protect(first, count, Rights::ReadWrite)?;
-        let bytes = self.window.bytes_mut(first, count).ok_or(Short)?;
-        for (page, to) in (first..).zip(bytes.chunks_exact_mut(PAGE_SIZE)) {
-            copy_page(to, region.original(page));
-        }
-        self.window.protect(first, count, rights(region.access))
-    }
-
-    /// Brings a region that an idle window was left with up to date.
-    fn refresh(&mut self, region: &mut Region, left: &IdleRegion) -> Result<(), Short> {
-        region.backing = left.backing;
-        let same_source = match (&region.source, &left.source) {
-            (None, None) => true,
-            (Some((new, a)), Some((old, b))) => a == b && core::ptr::addr_eq(Arc::as_ptr(new), old.as_ptr()),
-            _ => false,
-        };
-        let (first, count) = (region.first, region.count);
-        match region.backing {
-            Backing::Copied if region.access == Access::ReadWrite => self.copy(region),
-            Backing::Copied if same_source => Ok(()),
-            Backing::Copied => {
-                let bytes = self.window.bytes(first, count).ok_or(Short)?;
-                let mut pages = (first..).zip(bytes.chunks_exact(PAGE_SIZE));
-                if pages.all(|(page, bytes)| page_equals(bytes, region.original(page))) {
-                    return Ok(());
-                }
-                self.copy(region)
-            }
-            Backing::Filled if same_source => Ok(()),
-            Backing::Filled => self.take_out(first, region.end()),
-            Backing::Zero => Ok(()),
-            Backing::None => self.lay_out(region),
-        }
-    }
-
-    /// Makes pages inaccessible and zero.
-    fn take_out(&mut self, first: u32, end: u32) -> Result<(), Short> {
-        self.window.remove(first, end - first)?;
-        self.filled.remove(first, end);
-        Ok(())
-    }
-
-    /// Fills a chunk around a page of a region that is filled page by page.
-    fn fill(&mut self, region: &Region, page: u32) -> Result<(), Short> {
-        if self.filled.contains(page) {
-            return Ok(());
-        }
-        // Larger chunks with more faults: fewer faults, and fewer mappings.
-        let size = CHUNK_PAGES << (self.fills / 32).min(4);
-        self.fills += 1;
-        let first = (page - page % size).max(region.first);
-        let end = (page - page % size + size).min(region.end());
-        self.window.protect(first, end - first, Rights::ReadWrite)?;
-        for page in first..end {
-            if !self.filled.contains(page) {
-                if let Some(original) = region.original(page) {
-                    copy_page(self.window.bytes_mut(page, 1).ok_or(Short)?, Some(original));
-                }
-                self.filled.insert(page);
-            }
-        }
-        self.window.protect(first, end - first, rights(region.access))
-    }
-
-    /// Ranges of pages of a region that somebody may have touched.
-    fn touched(&self, region: &Region, found: &mut dyn FnMut(u32, u32)) {
-        match region.backing {
-            Backing::None => {}
-            Backing::Copied => found(region.first, region.end()),
-            Backing::Zero => self.window.touched(region.first, region.count, found),
-            Backing::Filled => {
-                for run in self.window.runs() {
-                    let (first, end) = (run.first.max(region.first), run.end.min(region.end()));
-                    if first < end {
-                        found(first, end);
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -439,7 +107,6 @@ impl WindowMemory {
     fn try_settle(&mut self) -> Result<(), Short> {
         if let State::Detached = self.state {
             let (mut attached, mut left) = self.pool.take(&self.regions).ok_or(Short)?;
-            attached.fills = 0;
             let refreshed = self
                 .regions
                 .iter_mut()
@@ -486,7 +153,7 @@ impl WindowMemory {
     }
 
     fn region_of(&self, page: u32) -> Option<&Region> {
-        find(&self.regions, page)
+        find(&self.regions, page).map(|at| &self.regions[at])
     }
 
     fn update_low_zone(&mut self) {
@@ -649,7 +316,7 @@ impl WindowMemory {
         let regions = self.regions[from..].iter().take_while(|r| r.first < end);
         for region in regions.filter(|r| r.writable_once) {
             let (first, end) = (region.first.max(first), region.end().min(end));
-            attached.touched(&region.cut(first, end), &mut |from, to| pages.extend(from..to));
+            attached.touched(region.backing, first, end, &mut |from, to| pages.extend(from..to));
         }
         pages.sort_unstable();
         pages.dedup();
@@ -671,26 +338,14 @@ impl WindowMemory {
         let State::Attached(mut attached) = core::mem::replace(&mut self.state, State::Detached) else {
             return;
         };
-        let keep = self.settled && self.poked.is_empty() && self.regions.len() <= KEPT_REGIONS;
-        if !keep || !clean(&mut attached, &self.regions) {
-            if attached.window.reset().is_err() {
-                return;
-            }
-            for r in self.regions.iter().filter(|r| r.backing == Backing::Filled) {
-                attached.filled.remove(r.first, r.end());
-            }
-            self.regions.clear();
+        let kept = self.settled
+            && self.poked.is_empty()
+            && self.regions.len() <= KEPT_REGIONS
+            && attached.clean(&mut self.regions);
+        let regions = self.regions.iter().map(|r| (r.first, r.end(), r.backing));
+        if kept || attached.empty(regions).is_ok() {
+            self.pool.put(attached, &mut self.regions, kept);
         }
-        let layout = layout_of(&self.regions);
-        let mut regions = core::mem::take(&mut attached.spare);
-        regions.extend(self.regions.drain(..).map(|r| IdleRegion {
-            first: r.first,
-            count: r.count,
-            access: r.access,
-            source: r.source.map(|(s, n)| (Arc::downgrade(&s), n)),
-            backing: r.backing,
-        }));
-        self.pool.put(Idle { attached, layout, regions });
     }
 
     /// The fault of a byte that is not accessible.
@@ -707,9 +362,9 @@ impl WindowMemory {
         }
         let State::Attached(attached) = &mut self.state else { return false };
         for (page, ..) in parts(address, len) {
-            if let Some(region) = find(&self.regions, page)
-                && region.backing == Backing::Filled
-                && attached.fill(region, page).is_err()
+            if let Some(at) = find(&self.regions, page)
+                && self.regions[at].backing == Backing::Filled
+                && attached.fill(&mut self.regions[at], page).is_err()
             {
                 self.move_to_heap();
                 return false;
@@ -757,49 +412,6 @@ impl WindowMemory {
         }
         Ok(())
     }
-}
-
-/// Readies a window for reuse with the same regions; `false` when it keeps too much.
-fn clean(attached: &mut Attached, regions: &[Region]) -> bool {
-    let mut pages = 0u32;
-    for region in regions {
-        let mut ranges: Vec<(u32, u32)> = Vec::new();
-        if region.backing == Backing::Copied {
-            pages += region.count;
-        } else {
-            attached.touched(region, &mut |first, end| {
-                pages = pages.saturating_add(end - first);
-                if pages <= KEPT_PAGES {
-                    ranges.push((first, end));
-                }
-            });
-        }
-        if pages > KEPT_PAGES {
-            return false;
-        }
-        match (region.backing, region.access) {
-            (Backing::Zero, Access::ReadWrite) => {
-                for (first, end) in ranges {
-                    match attached.window.bytes_mut(first, end - first) {
-                        Some(bytes) => {
-                            bytes.chunks_exact_mut(PAGE_SIZE).for_each(|page| copy_page(page, None))
-                        }
-                        None => return false,
-                    }
-                }
-            }
-            // What was read-only when it was touched may have been written before; take no chances.
-            (Backing::Zero, Access::ReadOnly) if region.writable_once => return false,
-            (Backing::Copied, Access::ReadOnly) if region.writable_once => return false,
-            (Backing::Filled, _)
-                if region.writable_once && attached.take_out(region.first, region.end()).is_err() =>
-            {
-                return false;
-            }
-            _ => {}
-        }
-    }
-    true
 }
 
 impl Drop for WindowMemory {

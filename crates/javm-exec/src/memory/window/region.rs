@@ -1,0 +1,101 @@
+//! What a [`WindowMemory`](super::WindowMemory) is made of: regions, how far each is laid out, sets of pages.
+
+use std::sync::Arc;
+
+use javm_sys::Rights;
+
+use crate::memory::{Access, PAGE_COUNT, PageSource};
+
+/// How a region is laid out in the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backing {
+    /// Not at all so far: inaccessible.
+    None,
+    /// Completely: every page may have been touched.
+    Copied,
+    /// Completely; untouched pages need no memory, and the system knows which were touched.
+    Zero,
+    /// Page by page: those whose bit is set in `filled`.
+    Filled,
+}
+
+/// Pages with the same rights and one source.
+#[derive(Clone)]
+pub(super) struct Region {
+    pub(super) first: u32,
+    pub(super) count: u32,
+    pub(super) access: Access,
+    pub(super) source: Option<(Arc<dyn PageSource>, u32)>,
+    pub(super) backing: Backing,
+    /// Whether it could be written at some time.
+    pub(super) writable_once: bool,
+}
+
+impl Region {
+    pub(super) const fn end(&self) -> u32 {
+        self.first + self.count
+    }
+
+    /// What a page holds before anybody writes it; `None` is zeros.
+    pub(super) fn original(&self, page: u32) -> Option<&[u8]> {
+        let (source, first) = self.source.as_ref()?;
+        source.page(first.wrapping_add(page - self.first))
+    }
+
+    /// The part of the region that lies in `first..end`, which must not be empty.
+    pub(super) fn cut(&self, first: u32, end: u32) -> Self {
+        let source = self.source.as_ref().map(|(s, p)| (Arc::clone(s), p.wrapping_add(first - self.first)));
+        Self { first, count: end - first, source, ..self.clone() }
+    }
+}
+
+/// The region that a page lies in.
+pub(super) fn find(regions: &[Region], page: u32) -> Option<usize> {
+    let next = regions.partition_point(|r| r.first <= page);
+    next.checked_sub(1).filter(|at| page < regions[*at].end())
+}
+
+pub(super) const fn rights(access: Access) -> Rights {
+    match access {
+        Access::ReadOnly => Rights::Read,
+        Access::ReadWrite => Rights::ReadWrite,
+    }
+}
+
+/// A set of pages, one bit each. Memory is used for what is set only.
+pub(super) struct Pages(Box<[u64]>);
+
+impl Pages {
+    pub(super) fn new() -> Self {
+        Self(vec![0; PAGE_COUNT as usize / 64].into())
+    }
+
+    pub(super) fn contains(&self, page: u32) -> bool {
+        self.0.get(page as usize / 64).is_some_and(|w| w >> (page % 64) & 1 != 0)
+    }
+
+    pub(super) fn insert(&mut self, page: u32) {
+        if let Some(word) = self.0.get_mut(page as usize / 64) {
+            *word |= 1 << (page % 64);
+        }
+    }
+
+    pub(super) fn remove(&mut self, first: u32, end: u32) {
+        let mut page = first;
+        while page < end {
+            if page.is_multiple_of(64) && end - page >= 64 {
+                // Looked at first, so that words that were never touched stay so.
+                match self.0.get_mut(page as usize / 64) {
+                    Some(word) if *word != 0 => *word = 0,
+                    _ => {}
+                }
+                page += 64;
+            } else {
+                if self.contains(page) {
+                    self.0[page as usize / 64] &= !(1 << (page % 64));
+                }
+                page += 1;
+            }
+        }
+    }
+}
