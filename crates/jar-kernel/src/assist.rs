@@ -3,6 +3,9 @@
 //! Files are in σ and last. Meters and quotas belong to the block at hand: they start empty but for the root
 //! meter and the root quota (id 0), which the block's budgets seed. Meter 0 itself is the machine's root pool:
 //! [`SigmaKernelAssist::root_gas`] is what an invocation is to be given.
+//!
+//! What a call does here stands, also when the call faults. What is to be all or nothing, as a block is, works
+//! on a copy.
 
 use std::collections::BTreeMap;
 

@@ -215,6 +215,10 @@ pub enum SaveResult {
 ///
 /// All of it must be deterministic: the same calls in the same order give the same answers. Meter 0 is the
 /// root pool, which the machine keeps itself; these methods are never asked about it.
+///
+/// What is done through these methods stands, also when the call that asked for it faults or is dropped: a
+/// fault takes back values, and these are none. An embedder that wants a whole invocation to be all or nothing
+/// keeps a copy of its tables. (`docs/capability-machine.md`, "What a fault does not take back".)
 pub trait KernelAssist {
     /// Balance of a gas meter; 0 for one that nobody set.
     fn gas_meter(&self, id: u64) -> u64;
