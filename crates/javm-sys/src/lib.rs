@@ -23,12 +23,14 @@
 mod budget;
 pub mod frame;
 mod os;
+mod view;
 mod window;
 
 use std::sync::atomic::AtomicU64;
 
 pub use budget::{Budget, MAPPINGS};
 pub use os::{CodeMemory, Draft, Session, check_support, enter};
+pub use view::View;
 pub use window::{Rights, Run, Short, Window};
 
 /// Size of a page in bytes.

@@ -7,7 +7,7 @@
 
 use std::sync::{OnceLock, atomic::AtomicU64};
 
-use javm_sys::{CodeMemory, Draft, Exit, Machine, Session, Window};
+use javm_sys::{CodeMemory, Draft, Exit, Machine, Session, View};
 
 use super::{asm::Asm, exits::SharedStubs};
 
@@ -43,14 +43,14 @@ pub(super) fn publish(bytes: &[u8], finish: impl FnOnce(&mut [u8], u64)) -> Opti
 pub(super) fn enter(
     session: &Session,
     entry: Entry<'_>,
-    window: &mut Window,
+    view: View<'_>,
     table: &[AtomicU64],
     (gpr, gas): (&mut [u64; 13], &mut u64),
 ) -> Exit {
     let machine = Machine { gpr, gas, table };
     // SAFETY: entries are starts of guest instructions in this code, at any of which it may be entered with any
     // registers; the table is the one that it was made for.
-    unsafe { javm_sys::enter(session, entry.code, entry.offset, window, machine) }
+    unsafe { javm_sys::enter(session, entry.code, entry.offset, view, machine) }
 }
 
 /// Zeros, without touching their memory.

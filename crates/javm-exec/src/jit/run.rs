@@ -4,26 +4,22 @@ use javm_isa::{Code, Op};
 use javm_sys::{Session, frame::KIND_FAULT};
 
 use super::{exits::kind, program::Program, publish};
-use crate::{
-    EcallHandler, EcallResult, ExitReason, Fault, Regs,
-    interp::Machine,
-    memory::{GuestAccess, WindowMemory},
-};
+use crate::{EcallHandler, EcallResult, ExitReason, Fault, Regs, interp::Machine, memory::NativeMemory};
 
 /// What the low bits of [`KIND_FAULT`] are.
 const FAULT: u32 = KIND_FAULT % (1 << kind::BITS);
 
 /// Runs until something ends it. `None` when it has to go on with the interpreter, from where the machine then
 /// stands: the memory can no longer be run on natively, or the code at hand cannot be compiled.
-pub(crate) fn run<H: EcallHandler>(
+pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
     program: &Program,
     code: &Code,
     machine: Machine<'_>,
-    memory: &mut WindowMemory,
+    memory: &mut M,
     handler: &mut H,
 ) -> Option<ExitReason> {
     let Machine { regs, gas: counter, gas_charged } = machine;
-    memory.window()?;
+    memory.view()?;
     let session = Session::new()?;
     // Entering anywhere but at an instruction panics, and costs nothing; the end of the code is an
     // instruction in this respect.
@@ -47,12 +43,12 @@ pub(crate) fn run<H: EcallHandler>(
     }
     let mut gas = counter.remaining();
     let reason = loop {
-        let Some(window) = memory.window() else {
+        let Some(view) = memory.view() else {
             // The program counter was set when the instruction before was dealt with.
             counter.set(gas);
             return None;
         };
-        let exit = publish::enter(&session, entry, window, program.table(), (&mut regs.gpr, &mut gas));
+        let exit = publish::enter(&session, entry, view, program.table(), (&mut regs.gpr, &mut gas));
         match exit.kind % (1 << kind::BITS) {
             kind::ECALL => {
                 let (pc, kind, next) = program.site(exit.kind >> kind::BITS, exit.argument)?;
@@ -120,7 +116,7 @@ pub(crate) fn run<H: EcallHandler>(
 ///
 /// A fault of emitted code comes here whatever its cause: a page that the guest may not access, one that has
 /// no contents yet, or an access that wraps around the end of the address space.
-fn access(code: &Code, pc: u32, regs: &mut Regs, memory: &mut WindowMemory) -> Result<(), Fault> {
+fn access(code: &Code, pc: u32, regs: &mut Regs, memory: &mut impl NativeMemory) -> Result<(), Fault> {
     // Only instructions with a memory access fault; emitted code has no others that could.
     let Some(i) = code.instruction(pc) else { return Err(Fault::Panic) };
     let direct = i.x as u32;

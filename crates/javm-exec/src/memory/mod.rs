@@ -20,6 +20,8 @@ mod window;
 
 use std::sync::Arc;
 
+use javm_sys::{View, Window};
+
 pub use copying::CopyingMemory;
 pub use shared::{Extent, SharedMemory, SharedSpace, SharedStore};
 pub use window::WindowMemory;
@@ -161,6 +163,26 @@ pub(crate) trait GuestAccess: Mem {
     fn load<const N: usize>(&mut self, address: u32) -> Result<[u8; N], Fault>;
     /// Stores `N` bytes.
     fn store<const N: usize>(&mut self, address: u32, bytes: [u8; N]) -> Result<(), Fault>;
+}
+
+/// Memory that emitted code can run on.
+pub(crate) trait NativeMemory: GuestAccess {
+    /// What emitted code is let into; `None` when it cannot run, now or ever again.
+    fn view(&mut self) -> Option<View<'_>>;
+    /// Whether it can run, as far as is known.
+    fn is_native(&self) -> bool;
+}
+
+impl NativeMemory for WindowMemory {
+    #[inline]
+    fn view(&mut self) -> Option<View<'_>> {
+        self.window().map(Window::view)
+    }
+
+    #[inline]
+    fn is_native(&self) -> bool {
+        Self::is_native(self)
+    }
 }
 
 /// The memory of an instance, of the kind that its engine's backend needs.

@@ -17,7 +17,7 @@ use core::{
 };
 
 use super::code::CodeMemory;
-use crate::{Exit, Machine, Window, frame, frame::Frame};
+use crate::{Exit, Machine, View, frame, frame::Frame};
 
 /// What the stub is given and where it leaves what it finds.
 #[repr(C)]
@@ -166,10 +166,10 @@ pub unsafe fn enter(
     session: &Session,
     code: &CodeMemory,
     offset: u32,
-    window: &mut Window,
+    view: View<'_>,
     machine: Machine<'_>,
 ) -> Exit {
-    session.point_at(window.base());
+    session.point_at(view.base());
     let mut context = Context {
         gpr: machine.gpr.as_mut_ptr(),
         table: machine.table.as_ptr(),

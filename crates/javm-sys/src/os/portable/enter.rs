@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 
 use super::code::CodeMemory;
-use crate::{Exit, Machine, Window};
+use crate::{Exit, Machine, View};
 
 /// A stretch of time in which emitted code runs: has no values here.
 #[derive(Debug)]
@@ -21,6 +21,6 @@ impl Session {
 ///
 /// # Safety
 /// There is no session to call it with.
-pub unsafe fn enter(session: &Session, _: &CodeMemory, _: u32, _: &mut Window, _: Machine<'_>) -> Exit {
+pub unsafe fn enter(session: &Session, _: &CodeMemory, _: u32, _: View<'_>, _: Machine<'_>) -> Exit {
     match session.0 {}
 }
