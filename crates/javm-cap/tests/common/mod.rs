@@ -35,7 +35,8 @@ impl Random {
     }
 }
 
-fn blake(tag: &str, input: &[u8]) -> CapHash {
+/// The digest of section 3.
+pub fn blake(tag: &str, input: &[u8]) -> CapHash {
     let mut personal = [0; 16];
     personal[..tag.len()].copy_from_slice(tag.as_bytes());
     let mut params = blake2b_simd::Params::new();
@@ -58,7 +59,8 @@ fn plain_root(leaves: &BTreeMap<u64, CapHash>, depth: u32, zero: CapHash) -> Cap
     row.get(&0).copied().unwrap_or(zero)
 }
 
-fn page_root(bytes: &BTreeMap<u64, Vec<u8>>, depth: u32) -> CapHash {
+/// Root of a tree of pages.
+pub fn page_root(bytes: &BTreeMap<u64, Vec<u8>>, depth: u32) -> CapHash {
     let page = |bytes: &[u8]| {
         let mut padded = bytes.to_vec();
         padded.resize(4096, 0);
@@ -67,7 +69,8 @@ fn page_root(bytes: &BTreeMap<u64, Vec<u8>>, depth: u32) -> CapHash {
     plain_root(&bytes.iter().map(|(i, bytes)| (*i, page(bytes))).collect(), depth, page(&[]))
 }
 
-fn depth_of(pages: u64) -> u32 {
+/// Depth of the tree of so many pages.
+pub fn depth_of(pages: u64) -> u32 {
     (0..64).find(|depth| 1u64 << depth >= pages.max(1)).unwrap()
 }
 
@@ -89,7 +92,8 @@ pub fn reference_cnode(size_log: u8, slots: &BTreeMap<u64, CapHash>) -> CapHash 
     blake("javm:cnode", &[&[size_log][..], &root].concat())
 }
 
-fn reference_status(status: &Status) -> CapHash {
+/// The hash of a status whose marker is settled.
+pub fn reference_status(status: &Status) -> CapHash {
     let (number, regs, pc, stopped) = match status {
         Status::Idle { regs, pc } => (0u8, regs, pc, None),
         Status::Waiting(s) => (1, &s.regs, &s.pc, Some(s)),
