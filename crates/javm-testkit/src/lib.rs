@@ -3,6 +3,7 @@
 //! * [`vectors`]: reads and runs conformance vectors; uses nothing else of this crate.
 //! * [`rng`], [`builder`], [`spell`], [`gen`](mod@gen): random programs that run for a while;
 //! * [`drive`]: runs a case on any machine with the same host around it, and compares what was seen;
+//! * [`kernel_model`]: the capability microkernel as a model over plain data;
 //! * [`oracle`]: properties that hold for all inputs, called by tests and fuzzers alike;
 //! * [`mutate`](mod@mutate): damages bytes for tests of readers.
 //!
@@ -12,6 +13,7 @@
 pub mod builder;
 pub mod drive;
 pub mod r#gen;
+pub mod kernel_model;
 pub mod mutate;
 pub mod oracle;
 pub mod rng;
