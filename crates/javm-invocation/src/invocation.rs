@@ -170,14 +170,17 @@ impl Invocation {
     /// Never [`DispatchResult::Continue`].
     pub fn run(&mut self) -> DispatchResult {
         loop {
-            if let Some(result) = self.stands_still() {
-                return result;
-            }
-            let result = self.run_active();
+            let result = self.step();
             if result != DispatchResult::Continue {
                 return result;
             }
         }
+    }
+
+    /// Runs the active VM up to its next operation or fault, and does that; [`DispatchResult::Continue`] when a VM
+    /// can go on. The sum of steps equals a run.
+    pub fn step(&mut self) -> DispatchResult {
+        self.stands_still().unwrap_or_else(|| self.run_active())
     }
 
     /// As [`Self::run`], asking `handler` at protocol calls, with the id. It sees the invocation as it stands at

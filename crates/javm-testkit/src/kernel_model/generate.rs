@@ -281,11 +281,12 @@ impl<'a> Chooser<'a> {
                     _ => Fault::Page(self.rng.bits() as u32 & !(PAGE as u32 - 1)),
                 }))
             }
-            _ => self.rng.one_in(3).then(|| {
-                let gas = self.model.me().gas;
-                // A VM that is nearly out of gas gets more, some other loses all.
-                Action::Gas(if gas < 30 { 1_000_000 } else { self.rng.below(25) })
-            }),
+            _ => {
+                // Who is nearly out of gas gets more; others lose all of it, the first VM rarely.
+                let poor = self.model.me().gas < 30;
+                let loses = self.rng.one_in(if child { 4 } else { 40 });
+                (poor || loses).then(|| Action::Gas(if poor { 1_000_000 } else { self.rng.below(25) }))
+            }
         }
     }
 

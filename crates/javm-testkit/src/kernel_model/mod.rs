@@ -8,11 +8,13 @@
 //! * here: what there is ([`Model`], [`Vm`], [`Cap`]) and what can be asked about it;
 //! * `ops.rs`: what `ecalli`, `ecall`, faults and replies do;
 //! * [`memory`]: what guests and hosts see of pages;
+//! * [`against`]: the model beside the real kernel;
 //! * [`generate`]: random operations, chosen by someone who sees the whole state.
 //!
 //! No code is run: whoever drives the model sets the active VM's registers and says what it does next. Program
 //! counters and the prices of code are therefore no part of it.
 
+pub mod against;
 pub mod generate;
 pub mod memory;
 mod ops;
