@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::{
+    guests,
     process::{self, Failure},
     tidy,
 };
@@ -10,8 +11,8 @@ use crate::{
 /// What to run besides the usual.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Also rebuild the guest programs and compare them with the checked-in blobs: downloads and builds the
-    /// guests' toolchain.
+    /// Also rebuild the guest programs and compare them with the checked-in blobs. This and the fixtures download
+    /// the guests' toolchain; without this option a machine that cannot have it goes without the fixtures.
     #[arg(long)]
     guests: bool,
 }
@@ -23,15 +24,34 @@ const STEPS: &[Step] = &[
     ("format", || cargo(&["fmt", "--all", "--check"])),
     ("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("test", || cargo(&["test", "--workspace"])),
-    ("guests: format", || guests(&["fmt", "--all", "--check"])),
-    ("guests: test on the host", || guests(&["test", "--workspace"])),
+    ("substrate: clippy", || {
+        cargo(&[
+            "clippy",
+            "-p",
+            "javm-virt",
+            "--features",
+            "substrate",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    }),
+    ("substrate: fixtures", fixtures),
+    ("substrate: test", substrate),
+    ("guests: format", || in_guests(&["fmt", "--all", "--check"])),
+    ("guests: test on the host", || in_guests(&["test", "--workspace"])),
 ];
 
-const GUEST_BLOBS: Step = ("guests: blobs", || cargo(&["xtask", "guests", "--check"]));
+const GUEST_BLOBS: [Step; 2] = [
+    ("guests: blobs", || cargo(&["xtask", "guests", "--check"])),
+    // Again where they were left out before: now they must be there.
+    ("guests: fixtures", || Ok(guests::fixtures::run(process::root())?)),
+];
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let start = Instant::now();
-    for (name, step) in STEPS.iter().chain(options.guests.then_some(&GUEST_BLOBS)) {
+    for (name, step) in STEPS.iter().chain(options.guests.then_some(&GUEST_BLOBS).into_iter().flatten()) {
         println!("── {name}");
         let start = Instant::now();
         step()?;
@@ -45,8 +65,29 @@ fn cargo(args: &[&str]) -> Result<(), Failure> {
     process::run(process::cargo(args))
 }
 
+/// Builds the fixtures where the guests' toolchain is to be had.
+fn fixtures() -> Result<(), Failure> {
+    match guests::fixtures::run(process::root()) {
+        Err(error @ (guests::Error::Tool { .. } | guests::Error::Download { .. })) => {
+            println!("left out: {error}");
+            Ok(())
+        }
+        result => Ok(result?),
+    }
+}
+
+/// Tests the feature, whose dependencies nothing else needs; with the fixtures if there are any.
+fn substrate() -> Result<(), Failure> {
+    let mut command = process::cargo(&["test", "-p", "javm-virt", "--features", "substrate"]);
+    let folder = guests::fixtures::folder(process::root());
+    if guests::fixtures::are_there(&folder) {
+        command.env("JAVM_FIXTURES", folder);
+    }
+    process::run(command)
+}
+
 /// As [`cargo`], in the guests' own workspace.
-fn guests(args: &[&str]) -> Result<(), Failure> {
+fn in_guests(args: &[&str]) -> Result<(), Failure> {
     let mut command = process::cargo(args);
     command.current_dir(process::root().join("guests"));
     process::run(command)

@@ -36,6 +36,8 @@ enum Command {
     Guests(guests::Options),
     /// Runs fuzz targets for a while, with the compiler that is there.
     Fuzz(fuzz::Options),
+    /// Builds programs of others that tests run, from their published source, into target/fixtures.
+    Fixtures,
 }
 
 fn main() -> ExitCode {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Ci(options) => code(ci::run(&options)),
         Command::Tidy => code(tidy::run()),
         Command::Bless(options) => code(bless::run(&options)),
+        Command::Fixtures => code(guests::fixtures::run(process::root())),
         Command::Guests(options) => guests::run(process::root(), &options).unwrap_or_else(failed),
         Command::Fuzz(options) => code(fuzz::run(&options)),
     }

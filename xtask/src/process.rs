@@ -22,6 +22,9 @@ pub(crate) enum Failure {
     /// What a program printed is not what it promises.
     #[error("cannot read the output of `{command}`: {source}")]
     Output { command: String, source: serde_json::Error },
+    /// Programs for the guest target were not built.
+    #[error(transparent)]
+    Guests(#[from] crate::guests::Error),
     /// Rules are broken; they have been printed.
     #[error("{count} places break a rule")]
     Tidy { count: usize },

@@ -5,6 +5,7 @@
 //!   dependencies and needs no `std`, so that a guest has the same traits;
 //! * [`Virt`], [`VirtMemory`]: the traits over the engine in this process (feature `native`, on by default);
 //! * [`VirtModule`], [`VirtConfig`]: programs compiled once and shared; what an embedder limits;
+//! * `substrate` (a feature): the backend of a Substrate node's virtualization host functions;
 //! * [`Flat`]: a program laid out on the engine, for hosts that want [`javm_exec::Instance`] itself.
 //!
 //! ```
@@ -38,6 +39,8 @@ mod flat;
 mod machine;
 #[cfg(feature = "native")]
 mod module;
+#[cfg(feature = "substrate")]
+pub mod substrate;
 #[cfg(feature = "native")]
 mod virt;
 

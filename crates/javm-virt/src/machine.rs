@@ -84,7 +84,7 @@ impl Machine {
         }
     }
 
-    /// Runs from where it stands; `value` goes into φ7. A negative amount of gas is none.
+    /// Runs from where it stands; `value` goes into φ7. A negative amount of gas is none, and stays what it is.
     #[inline]
     pub(crate) fn run(&mut self, gas_left: i64, value: u64) -> Result<ExecOutcome, ExecError> {
         let Some(instance) = self.instance.as_mut() else { return Err(ExecError::InvalidInstance) };
@@ -96,11 +96,10 @@ impl Machine {
         instance.regs.set(Reg::A0, value);
         self.state = State::Idle;
         self.used = true;
-        let Ok(gas) = u64::try_from(gas_left) else { return Err(ExecError::OutOfGas) };
-        instance.gas = GasCounter::new(gas);
+        instance.gas = GasCounter::new(u64::try_from(gas_left).unwrap_or(0));
         let exit = instance.run(&mut ExitOnEcall);
         // No more than it was given, which was an i64.
-        let gas_left = instance.gas.remaining() as i64;
+        let gas_left = gas_left.min(instance.gas.remaining() as i64);
         match exit {
             ExitReason::HostCall(number) => {
                 let syscall_symbol = self.module.symbol(number).ok_or(ExecError::InvalidImage)?;

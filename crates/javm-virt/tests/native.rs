@@ -23,6 +23,7 @@ const TEXT: &str = "
 .export deep @deep
 .export overflow @overflow
 .export quiet @quiet
+.export long @long
 
 ; Adds one to a variable, shows it, and keeps what the host answers in the next one.
 count:
@@ -91,6 +92,14 @@ overflow:
     store_ind_u64 t0, t0, 0
     jump_ind ra, 0
 quiet:
+    jump_ind ra, 0
+; As `count`, with a block behind the one of the syscall.
+long:
+    load_u64 a0, 0x30000
+    add_imm_64 a0, a0, 1
+    store_u64 a0, 0x30000
+    ecalli 0
+    fallthrough
     jump_ind ra, 0
 ";
 
@@ -339,10 +348,15 @@ fn out_of_gas_ends_the_call_and_not_the_instance() {
             assert_eq!(virt.run(GAS, resume(0)), Err(ExecError::InvalidInstance));
         }
         // Out of gas behind a syscall; its variable was set before.
-        assert_eq!(shown(&mut virt, "count"), 4);
+        assert_eq!(shown(&mut virt, "long"), 4);
+        assert_eq!(virt.run(0, resume(0)), Err(ExecError::OutOfGas));
+        assert_eq!(shown(&mut virt, "long"), 5);
         assert_eq!(virt.run(-1, resume(0)), Err(ExecError::OutOfGas));
-        assert_eq!(shown(&mut virt, "count"), 5);
-        finish(&mut virt, 0);
+        // The block that a syscall is in was paid when it began.
+        assert_eq!(shown(&mut virt, "count"), 6);
+        assert_eq!(virt.run(0, resume(0)), Ok(ExecOutcome::Finished { gas_left: 0 }));
+        assert_eq!(shown(&mut virt, "count"), 7);
+        assert_eq!(virt.run(-5, resume(0)), Ok(ExecOutcome::Finished { gas_left: -5 }));
         // The same gas is used whatever there is, and one less is not enough.
         let Ok(ExecOutcome::Finished { gas_left }) = virt.run(i64::MAX, execute("burn")) else {
             panic!("it ends")
@@ -498,7 +512,7 @@ fn a_program_is_compiled_once() {
         assert_eq!(Virt::with(engine, &smaller, &program()).map(|_| ()), Err(InstantiateError::Limit));
         let names: Vec<_> = first.imports().map(|(number, symbol)| (number, symbol.to_string())).collect();
         assert_eq!(names, [(0, "show".to_owned()), (1, "six".to_owned())]);
-        assert_eq!(first.exports().count(), 11);
+        assert_eq!(first.exports().count(), 12);
         assert_eq!(first.pages(), 19);
     });
     // Each engine has a module of its own.

@@ -10,6 +10,7 @@
 //! * [`gas_left`], [`reply`], [`fault`]: the run itself;
 //! * [`image!`]: which slots pay for the program, and where its [`Catcher`] sits;
 //! * [`stack_size!`], `heap!` (feature `alloc`), [`Window`]: memory beyond the default;
+//! * [`flat`]: programs for hosts without a kernel, with exports and syscalls by name;
 //! * [`raw`]: one function per operation of the machine, in registers.
 //!
 //! The same crate compiles natively: pure code runs as it is, operations go to the [`host`] backend that a
@@ -24,6 +25,7 @@
 pub extern crate std;
 
 mod data;
+pub mod flat;
 #[cfg(feature = "alloc")]
 #[doc(hidden)]
 pub mod heap;

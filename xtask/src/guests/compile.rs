@@ -8,29 +8,36 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Compiles one program of the guest workspace; the bytes of its ELF file. `locked` refuses to touch the lock
-/// file, which a new program otherwise enters.
-pub(crate) fn compile(
-    root: &Path,
-    toolchain: &Toolchain,
-    program: &str,
-    locked: bool,
-) -> Result<Vec<u8>, Error> {
-    let workspace = root.join("guests");
-    let output = root.join("target/guests");
+/// A library crate to compile.
+pub(crate) struct Crate<'a> {
+    /// Where cargo runs, with its settings.
+    pub(crate) folder: &'a Path,
+    pub(crate) manifest: &'a Path,
+    /// The crate's name, which its ELF file has.
+    pub(crate) name: &'a str,
+    /// Where cargo puts what it makes.
+    pub(crate) output: &'a Path,
+    /// Refuses to touch the lock file, which a new program otherwise enters.
+    pub(crate) locked: bool,
+    /// What the code is told by `cfg`.
+    pub(crate) cfg: &'a [&'a str],
+}
+
+/// Compiles one crate; the bytes of its ELF file.
+pub(crate) fn compile(root: &Path, toolchain: &Toolchain, it: &Crate<'_>) -> Result<Vec<u8>, Error> {
     let mut cargo = Command::new("cargo");
     cargo
-        .current_dir(&workspace)
+        .current_dir(it.folder)
         .args(["rustc", "--quiet"])
-        .args(locked.then_some("--locked"))
+        .args(it.locked.then_some("--locked"))
         .args(["--release", "--lib", "--manifest-path"])
-        .arg(workspace.join("programs").join(program).join("Cargo.toml"))
+        .arg(it.manifest)
         // The target knows executables only; a program has exports in place of a `main`.
         .args(["--crate-type", "bin"])
         .args(["-Zjson-target-spec", "-Zbuild-std=core,alloc", "--target"])
         .arg(&toolchain.target)
         .arg("--target-dir")
-        .arg(&output)
+        .arg(it.output)
         .args(["--", "-Zcrate-attr=no_main"])
         // With relaxation, rust-lld leaves the relocations of debug sections empty, and lines get lost.
         .arg("-Clink-arg=--no-relax")
@@ -38,7 +45,7 @@ pub(crate) fn compile(
         // Opens the unstable options above on a stable cargo and compiler.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_RISCV64EMAC_UNKNOWN_NONE_POLKAVM_LINKER", &toolchain.linker)
-        .env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(root, toolchain)?)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(root, toolchain, it.cfg)?)
         // Settings of the machine or of an outer cargo must not reach the compiler.
         .env_remove("RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
@@ -49,13 +56,13 @@ pub(crate) fn compile(
         }
     }
     wrapper::install(&mut cargo)?;
-    run(&mut cargo, &format!("compiling {program}"))?;
-    let elf = output.join("riscv64emac-unknown-none-polkavm/release").join(program);
+    run(&mut cargo, &format!("compiling {}", it.name))?;
+    let elf = it.output.join("riscv64emac-unknown-none-polkavm/release").join(it.name);
     fs::read(&elf).at(&elf)
 }
 
-/// Compiler flags, in cargo's encoding, that replace every folder of this machine by a fixed name.
-fn remapped_paths(root: &Path, toolchain: &Toolchain) -> Result<OsString, Error> {
+/// Compiler flags, in cargo's encoding, that replace every folder of this machine by a fixed name, and others.
+fn flags(root: &Path, toolchain: &Toolchain, cfg: &[&str]) -> Result<OsString, Error> {
     let mut names: Vec<(PathBuf, &str)> = Vec::new();
     // Absolute names: a relative one would be joined to the folder that cargo runs in.
     // Of several prefixes that fit, the last one counts: the more special ones come later.
@@ -74,6 +81,10 @@ fn remapped_paths(root: &Path, toolchain: &Toolchain) -> Result<OsString, Error>
         flags.push("--remap-path-prefix=");
         flags.push(folder);
         flags.push("=");
+        flags.push(name);
+    }
+    for name in cfg {
+        flags.push("\x1f--cfg=");
         flags.push(name);
     }
     Ok(flags)

@@ -56,6 +56,14 @@ pub(crate) enum Error {
         /// Where it should be.
         path: PathBuf,
     },
+    /// A crate was fetched and is not where cargo keeps sources.
+    #[error("no source of {package} under {}", path.display())]
+    NoSource {
+        /// The crate.
+        package: &'static str,
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The ELF file of a program could not be made a blob.
     #[error("{program}: {source}")]
     Link {

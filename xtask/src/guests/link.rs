@@ -44,7 +44,7 @@ pub(crate) struct Linked {
     pub(crate) file_name: String,
     /// The container.
     pub(crate) blob: Vec<u8>,
-    endpoints: BTreeMap<u8, String>,
+    exports: Vec<String>,
     code: usize,
     data: u64,
     stack: u64,
@@ -52,15 +52,29 @@ pub(crate) struct Linked {
 
 impl fmt::Display for Linked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file_name, blob, endpoints, code, data, stack } = self;
+        let Self { file_name, blob, exports, code, data, stack } = self;
         let size = blob.len();
         write!(f, "{file_name}: {size} bytes, code {code}, data {data}, stack {stack};")?;
-        endpoints.values().try_for_each(|name| write!(f, " {name}"))
+        exports.iter().try_for_each(|name| write!(f, " {name}"))
     }
 }
 
+/// What the exports of a program have to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exports {
+    /// Endpoints of an image.
+    Endpoints,
+    /// Names that a host calls.
+    Any,
+}
+
 /// Links a program for an instruction set. Names and source lines stay in it.
-pub(crate) fn link(program: &str, set: InstructionSet, elf: &[u8]) -> Result<Linked, Error> {
+pub(crate) fn link(
+    program: &str,
+    set: InstructionSet,
+    exports: Exports,
+    elf: &[u8],
+) -> Result<Linked, Error> {
     let blob = program_from_elf(Config::default(), set.target(), elf)
         .map_err(|source| Error::Link { program: program.to_owned(), source })?;
     let parsed = ProgramBlob::parse(blob.as_slice().into())
@@ -71,7 +85,10 @@ pub(crate) fn link(program: &str, set: InstructionSet, elf: &[u8]) -> Result<Lin
         .collect();
     Ok(Linked {
         file_name: set.file_name(program),
-        endpoints: endpoints(program, names)?,
+        exports: match exports {
+            Exports::Any => names,
+            Exports::Endpoints => endpoints(program, names)?.into_values().collect(),
+        },
         code: parsed.code().len(),
         data: u64::from(parsed.ro_data_size()) + u64::from(parsed.rw_data_size()),
         stack: u64::from(parsed.stack_size()),

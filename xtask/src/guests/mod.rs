@@ -3,20 +3,22 @@
 //! * `toolchain.rs`: a compiler of one fixed version, downloaded and unpacked under `target`;
 //! * `compile.rs`: the programs, by cargo, to ELF files in which no path of the machine appears;
 //! * `wrapper.rs`: what keeps the folder out of symbol names;
-//! * `link.rs`: ELF files to PolkaVM blobs, and what can be said about one.
+//! * `link.rs`: ELF files to PolkaVM blobs, and what can be said about one;
+//! * `fixtures.rs`: programs of others, built in the same way from their published source, for tests.
 //!
 //! Everything that decides bytes is pinned: the compiler, `guests/Cargo.lock`, and the linker's version in
 //! the workspace manifest.
 
 mod compile;
 mod error;
+pub(crate) mod fixtures;
 mod link;
 mod toolchain;
 pub(crate) mod wrapper;
 
 use error::Context as _;
 pub(crate) use error::Error;
-use link::InstructionSet;
+use link::{Exports, InstructionSet};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,9 @@ use std::process::ExitCode;
 
 /// Programs that are built for every instruction set: the samples of the loaders. The others are JamV1 only.
 const FOR_EVERY_SET: [&str; 6] = ["bank", "counter", "fib", "hashes", "ledger", "sieve"];
+
+/// What the names of flat programs start with, which have exports in place of endpoints.
+const FLAT_PREFIX: &str = "virt_";
 
 /// Options of `cargo xtask guests`.
 #[derive(clap::Args)]
@@ -43,10 +48,19 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode, Error> {
     let mut blobs = BTreeMap::new();
     for (position, program) in programs.iter().enumerate() {
         println!("[{}/{}] {program}", position + 1, programs.len());
-        let elf = compile::compile(root, &toolchain, program, options.check)?;
+        let it = compile::Crate {
+            folder: &root.join("guests"),
+            manifest: &root.join("guests/programs").join(program).join("Cargo.toml"),
+            name: program,
+            output: &root.join("target/guests"),
+            locked: options.check,
+            cfg: &[],
+        };
+        let elf = compile::compile(root, &toolchain, &it)?;
+        let exports = if program.starts_with(FLAT_PREFIX) { Exports::Any } else { Exports::Endpoints };
         for set in InstructionSet::ALL {
             if set == InstructionSet::JamV1 || FOR_EVERY_SET.contains(&program.as_str()) {
-                let linked = link::link(program, set, &elf)?;
+                let linked = link::link(program, set, exports, &elf)?;
                 println!("      {linked}");
                 blobs.insert(linked.file_name, linked.blob);
             }
