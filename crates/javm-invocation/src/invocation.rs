@@ -10,7 +10,7 @@ use javm_abi::{
     reg,
 };
 use javm_exec::{
-    Access, Engine, ExitOnEcall, ExitReason, Mem, Module, Regs,
+    Access, Engine, ExitReason, Mem, Module, Regs,
     interp::Machine,
     memory::{Extent, SharedMemory, SharedStore},
 };
@@ -131,13 +131,14 @@ impl Invocation {
     pub(crate) fn start(codes: Arc<[Module]>, code: u8, table: CapTable, memory_pages: u32) -> Self {
         let mut vms = Pool::default();
         vms.create(code, table);
+        let store = SharedStore::new(codes[usize::from(code)].engine(), memory_pages);
         let mut invocation = Self {
             codes,
             vms,
             stack: Vec::new(),
             active: 0,
             untyped: Untyped { offset: 0, total: memory_pages },
-            store: SharedStore::new(),
+            store,
             pending: None,
             walks: 0,
         };
@@ -227,7 +228,7 @@ impl Invocation {
         let module = &codes[usize::from(vm.code)];
         let machine = Machine { regs: &mut vm.regs, gas: &mut vm.gas, gas_charged: &mut vm.gas_charged };
         let memory = &mut SharedMemory { space: &mut vm.space, store };
-        let reason = module.run_shared(machine, memory, &mut ExitOnEcall);
+        let reason = module.run_shared(machine, memory);
         let call = match reason {
             ExitReason::HostCall(imm) => Some(imm),
             ExitReason::Ecall => None,

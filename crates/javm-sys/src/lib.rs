@@ -1,6 +1,7 @@
 //! What machine code needs from the operating system and the processor. All unsafe code is here.
 //!
 //! * [`Window`]: the 4 GiB of addresses that a guest sees, with the rights of each page;
+//! * [`SharedWindow`], [`Backing`]: the same where several windows show the same pages;
 //! * [`Draft`], [`CodeMemory`]: memory that is first written, then run, and never both at once;
 //! * [`Session`], [`enter`]: the way into emitted code and back;
 //! * [`frame`]: what emitted code finds on the stack;
@@ -23,6 +24,7 @@
 mod budget;
 pub mod frame;
 mod os;
+mod shared;
 mod view;
 mod window;
 
@@ -30,6 +32,7 @@ use std::sync::atomic::AtomicU64;
 
 pub use budget::{Budget, MAPPINGS};
 pub use os::{CodeMemory, Draft, Session, check_support, enter};
+pub use shared::{Backing, SharedWindow};
 pub use view::View;
 pub use window::{Rights, Run, Short, Window};
 

@@ -1,4 +1,4 @@
-//! One folder per platform, with equal file names: `window`, `code`, `trap`, `enter`. To port, add a folder.
+//! One folder per platform, with equal file names: `window`, `object`, `code`, `trap`, `enter`. To port, add a folder.
 //!
 //! `RUSTFLAGS="--cfg javm_portable"` takes the portable one everywhere, so that it can be built and tested.
 
@@ -12,9 +12,9 @@ use linux_x86_64 as this;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(javm_portable))))]
 use portable as this;
 
-pub(crate) use this::window::Reservation;
 pub use this::{
     code::{CodeMemory, Draft},
     enter::{Session, enter},
     trap::check_support,
 };
+pub(crate) use this::{object::Object, window::Reservation};

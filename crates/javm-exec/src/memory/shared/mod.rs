@@ -8,16 +8,19 @@
 //! page; so mapping and unmapping cost a bit per page. A table of words, filled as pages are touched, is in front
 //! of the list: a zero word means "look at the list". The invariant: **a word that is not zero is what the list
 //! says, and it allows stores at once only while the page is noted as written**. So the store knows exactly which
-//! pages were written, also after it was told to forget.
+//! pages were written, also after it was told to forget. `native.rs` is the same for emitted code, whose table
+//! is the window.
 
 mod bits;
+mod native;
 mod store;
+mod windows;
 
 pub use store::{Extent, SharedStore};
 
 use super::{Access, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE};
-use crate::{EcallHandler, ExitReason, Module, interp::Machine};
 use bits::Bits;
+use native::Attachment;
 
 /// The page may be written and is noted as written.
 const WRITE: u32 = 1 << 31;
@@ -54,6 +57,8 @@ pub struct SharedSpace {
     mappings: Vec<Mapping>,
     /// How many pages below [`LOW_ZONE`] are mapped: if any, accesses to others there are page faults.
     low_pages: u32,
+    /// The window, and what in it is no longer true.
+    attachment: Attachment,
 }
 
 /// The page of an address.
@@ -156,6 +161,7 @@ impl SharedSpace {
 
     /// Makes the table ask the list again; other mappings may be asked, too.
     fn forget(&mut self, first: u32, end: u32) {
+        self.attachment.outdated(first, end);
         let to = (end.div_ceil(LEAF) as usize).min(self.leaves.len());
         for n in (first / LEAF) as usize..to {
             let start = n as u32 * LEAF;
@@ -178,6 +184,7 @@ impl SharedSpace {
                 let Some(page) = base.checked_add(k as u32 * 8 + bit).filter(|p| *p < PAGE_COUNT) else {
                     return;
                 };
+                self.attachment.outdated(page, page + 1);
                 if let Some(Some(leaf)) = self.leaves.get_mut((page / LEAF) as usize) {
                     leaf[(page % LEAF) as usize] &= !WRITE;
                 }
@@ -368,18 +375,5 @@ impl GuestAccess for SharedMemory<'_> {
             return Ok(());
         }
         self.store_slow(address, bytes)
-    }
-}
-
-impl Module {
-    /// Runs this program on shared memory until something ends it: what [`Instance::run`](crate::Instance::run)
-    /// does with a memory of its own.
-    pub fn run_shared<H: EcallHandler>(
-        &self,
-        machine: Machine<'_>,
-        memory: &mut SharedMemory<'_>,
-        handler: &mut H,
-    ) -> ExitReason {
-        self.interpreter().run_on(machine, memory, handler)
     }
 }

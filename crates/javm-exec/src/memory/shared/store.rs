@@ -1,12 +1,22 @@
 //! [`SharedStore`]: the pages that several address spaces have mapped, and which of them were written.
 //!
-//! Pages are numbered. One that nobody wrote is zero and takes no memory. Tables are in chunks of 1,024 pages that
-//! exist where a page of theirs was touched, so that a number may be anything.
+//! Pages are numbered. One that nobody touched is zero and takes no memory. They are on the heap, in order of first
+//! touch, or, where emitted code is to reach them, in a [`Backing`] of `javm-sys`, in order of their numbers. Tables
+//! are in chunks of 1,024 pages that exist where a page of theirs was touched, so that a number may be anything.
 
-use super::super::{PAGE_SIZE, Page};
+use javm_sys::Backing;
+
+use super::{
+    super::{PAGE_SIZE, Page},
+    windows::Windows,
+};
+use crate::{Backend, Engine};
 
 /// Pages of a chunk.
 const CHUNK: u32 = 1024;
+
+/// Stores of more pages are on the heap: address space ends somewhere.
+const MAX_BACKING: u32 = 1 << 30;
 
 /// A range of pages of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -39,20 +49,30 @@ impl Extent {
 /// What is known of 1,024 pages.
 #[derive(Debug)]
 struct Chunk {
-    /// Index into `pages` plus 1; 0 for a page that nobody touched.
+    /// Index into the pages on the heap plus 1; 0 for a page that nobody touched.
     slots: [u32; CHUNK as usize],
     /// Pages written since [`SharedStore::take_written`] was last asked.
     written: [u64; CHUNK as usize / 64],
 }
 
 /// Pages that address spaces share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SharedStore {
     chunks: Vec<Option<Box<Chunk>>>,
-    /// Contents of touched pages, in order of first touch.
-    pages: Vec<Page>,
-    /// Indices into `pages` of pages that were discarded.
-    free: Vec<u32>,
+    pages: Pages,
+}
+
+/// Where the contents are.
+#[derive(Debug)]
+enum Pages {
+    Heap {
+        /// Touched pages, in order of first touch.
+        pages: Vec<Page>,
+        /// Indices of pages that were discarded.
+        free: Vec<u32>,
+    },
+    /// By number.
+    Backing { pages: Backing, windows: Windows },
 }
 
 /// The pages of a store that a range of bytes lies in, with the part of each, and what was before.
@@ -72,10 +92,26 @@ fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u32, core::ops::Range
 }
 
 impl SharedStore {
-    /// A store in which every page is zero.
+    /// A store of so many pages, all zero, that modules of this engine can run on.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(engine: &Engine, pages: u32) -> Self {
+        let backing = match engine.backend() {
+            Backend::Recompiler if pages < MAX_BACKING => Backing::new(pages).ok(),
+            _ => None,
+        };
+        let pages = match backing {
+            Some(pages) => Pages::Backing { pages, windows: Windows::default() },
+            None => Pages::Heap { pages: Vec::new(), free: Vec::new() },
+        };
+        Self { chunks: Vec::new(), pages }
+    }
+
+    /// Backing and windows, where emitted code can run.
+    pub(super) fn native(&mut self) -> Option<(&mut Backing, &mut Windows)> {
+        match &mut self.pages {
+            Pages::Backing { pages, windows } => Some((pages, windows)),
+            Pages::Heap { .. } => None,
+        }
     }
 
     fn chunk(&self, page: u32) -> Option<&Chunk> {
@@ -95,33 +131,48 @@ impl SharedStore {
     /// The contents of a page by its slot.
     #[inline(always)]
     pub(super) fn by_slot(&self, slot: usize) -> Option<&Page> {
-        self.pages.get(slot)
+        match &self.pages {
+            Pages::Heap { pages, .. } => pages.get(slot),
+            Pages::Backing { pages, .. } => pages.pages().get(slot),
+        }
     }
 
     /// As [`Self::by_slot`].
     #[inline(always)]
     pub(super) fn by_slot_mut(&mut self, slot: usize) -> Option<&mut Page> {
-        self.pages.get_mut(slot)
+        match &mut self.pages {
+            Pages::Heap { pages, .. } => pages.get_mut(slot),
+            Pages::Backing { pages, .. } => pages.pages_mut().get_mut(slot),
+        }
     }
 
     /// The slot of a page, which gets memory if it has none.
     pub(super) fn slot(&mut self, page: u32) -> u32 {
-        let entry = self.chunk_mut(page).slots[(page % CHUNK) as usize];
-        if entry != 0 {
-            return entry - 1;
+        if matches!(self.pages, Pages::Backing { .. }) {
+            return page;
         }
-        let slot = match self.free.pop() {
+        let known = self.chunk_mut(page).slots[(page % CHUNK) as usize];
+        let (pages, free) = match &mut self.pages {
+            Pages::Heap { pages, free } if known == 0 => (pages, free),
+            _ => return known - 1,
+        };
+        let slot = match free.pop() {
             Some(slot) => {
-                self.pages[slot as usize].fill(0);
+                pages[slot as usize].fill(0);
                 slot
             }
             None => {
-                self.pages.push([0; PAGE_SIZE]);
-                self.pages.len() as u32 - 1
+                pages.push([0; PAGE_SIZE]);
+                pages.len() as u32 - 1
             }
         };
         self.chunk_mut(page).slots[(page % CHUNK) as usize] = slot + 1;
         slot
+    }
+
+    /// Whether a page is noted as written.
+    pub(super) fn is_written(&self, page: u32) -> bool {
+        self.chunk(page).is_some_and(|c| c.written[(page % CHUNK / 64) as usize] >> (page % 64) & 1 != 0)
     }
 
     /// Notes that a page is written.
@@ -131,8 +182,13 @@ impl SharedStore {
 
     /// The contents of a page; `None`: zero.
     fn page(&self, page: u32) -> Option<&Page> {
-        let slot = self.chunk(page)?.slots[(page % CHUNK) as usize].checked_sub(1)?;
-        self.pages.get(slot as usize)
+        match &self.pages {
+            Pages::Backing { pages, .. } => pages.pages().get(page as usize),
+            Pages::Heap { pages, .. } => {
+                let slot = self.chunk(page)?.slots[(page % CHUNK) as usize].checked_sub(1)?;
+                pages.get(slot as usize)
+            }
+        }
     }
 
     /// Reads bytes of an extent. `false`, and nothing read, when they do not lie inside.
@@ -161,8 +217,10 @@ impl SharedStore {
         for (page, range, at) in parts(start, bytes.len()) {
             let slot = self.slot(page) as usize;
             self.mark(page);
-            let n = range.len();
-            self.pages[slot][range].copy_from_slice(&bytes[at..at + n]);
+            let from = &bytes[at..at + range.len()];
+            if let Some(page) = self.by_slot_mut(slot) {
+                page[range].copy_from_slice(from);
+            }
         }
         true
     }
@@ -242,13 +300,18 @@ impl SharedStore {
     /// Gives the memory of pages back that nobody will use again. Nobody may have them mapped.
     pub fn discard(&mut self, extent: Extent) {
         self.clear_written(extent);
+        let free = match &mut self.pages {
+            // Where the system keeps the memory it is kept: nothing is told apart by that.
+            Pages::Backing { pages, .. } => return pages.discard(extent.first, extent.count).unwrap_or(()),
+            Pages::Heap { free, .. } => free,
+        };
         let (first, end) = (u64::from(extent.first), extent.end());
         for n in first / u64::from(CHUNK)..end.div_ceil(u64::from(CHUNK)) {
             let Some(Some(chunk)) = self.chunks.get_mut(n as usize) else { continue };
             let start = n * u64::from(CHUNK);
             let range = first.saturating_sub(start) as usize..(end - start).min(u64::from(CHUNK)) as usize;
             for slot in chunk.slots[range].iter_mut().filter(|s| **s != 0) {
-                self.free.push(*slot - 1);
+                free.push(*slot - 1);
                 *slot = 0;
             }
         }

@@ -2,5 +2,6 @@
 
 pub(crate) mod code;
 pub(crate) mod enter;
+pub(crate) mod object;
 pub(crate) mod trap;
 pub(crate) mod window;
