@@ -4,6 +4,9 @@ use javm_isa::{Code, Instruction};
 
 use crate::{GasModel, pipeline::Pipeline, schedule::Schedule, step::Step};
 
+/// How many instructions are priced at once.
+const CHUNK: usize = 64;
+
 /// Prices basic blocks as their instructions come by.
 ///
 /// [`push`](Self::push) each instruction of a block in order, then [`finish`](Self::finish); after that the
@@ -23,12 +26,15 @@ use crate::{GasModel, pipeline::Pipeline, schedule::Schedule, step::Step};
 #[derive(Clone, Debug)]
 pub struct Pricer {
     model: GasModel,
-    /// How many instructions of the block there were.
+    /// How many instructions of the block there were, where that is what counts.
     instructions: u32,
     /// Whether the last one ended the block.
     terminated: bool,
     /// Where the first one is; the others are behind it.
     start: u32,
+    /// Those that are not priced yet; one place is for the `trap` behind the end of the code.
+    steps: [Step; CHUNK + 1],
+    count: usize,
     schedule: Schedule,
     /// Whether the schedule gave up, and the pipeline has the block.
     simulated: bool,
@@ -44,6 +50,8 @@ impl Pricer {
             instructions: 0,
             terminated: false,
             start: u32::MAX,
+            steps: [Step::TRAP; CHUNK + 1],
+            count: 0,
             schedule: Schedule::new(),
             simulated: false,
             pipeline: Pipeline::new(),
@@ -54,14 +62,32 @@ impl Pricer {
     /// one behind it. Within a block `code` has to be the same, and the instructions adjacent.
     #[inline]
     pub fn push(&mut self, instruction: &Instruction, pc: u32, next_pc: u32, code: &Code) {
-        self.start = self.start.min(pc);
-        self.instructions = self.instructions.saturating_add(1);
         self.terminated = instruction.op.is_terminator();
         if self.model == GasModel::Pipeline {
-            let step = Step::of(instruction, next_pc, code);
-            if self.simulated || self.schedule.push(&step).is_err() {
-                self.simulate(&step, pc, code);
+            self.start = self.start.min(pc);
+            if self.count == CHUNK {
+                self.empty(pc, code);
             }
+            self.steps[self.count] = Step::of(instruction, next_pc, code);
+            self.count += 1;
+        } else {
+            self.instructions = self.instructions.saturating_add(1);
+        }
+    }
+
+    /// Prices the instructions so far; the next one is at `pc`.
+    #[inline(never)]
+    fn empty(&mut self, pc: u32, code: &Code) {
+        self.count = 0;
+        if !self.simulated {
+            self.schedule.run(&self.steps[..CHUNK]);
+            if self.schedule.is_slow() {
+                self.simulate(pc, code);
+            }
+            return;
+        }
+        for step in &self.steps[..CHUNK] {
+            self.pipeline.push(step);
         }
     }
 
@@ -75,37 +101,35 @@ impl Pricer {
         match self.model {
             GasModel::PerInstruction => instructions.saturating_add(u32::from(!terminated)),
             GasModel::Pipeline => {
-                if self.simulated {
-                    self.simulated = false;
-                    if !terminated {
-                        self.pipeline.push(&Step::TRAP);
+                if !terminated {
+                    self.steps[self.count] = Step::TRAP;
+                    self.count += 1;
+                }
+                let steps = &self.steps[..core::mem::take(&mut self.count)];
+                if core::mem::take(&mut self.simulated) {
+                    for step in steps {
+                        self.pipeline.push(step);
                     }
                     return self.pipeline.finish();
                 }
-                if !terminated {
-                    let pushed = self.schedule.push(&Step::TRAP);
-                    debug_assert!(pushed.is_ok(), "who needs no unit takes none from anybody");
-                }
+                self.schedule.run(steps);
                 self.schedule.end()
             }
         }
     }
 
-    /// Hands the block over to the simulation, from its start to the instruction at `pc`, which is `step`.
+    /// Hands the block over to the simulation, from its start to the instruction before `pc`.
     #[cold]
-    fn simulate(&mut self, step: &Step, pc: u32, code: &Code) {
-        if !self.simulated {
-            self.simulated = true;
-            self.schedule.end();
-            let mut at = self.start;
-            while at < pc
-                && let Some((instruction, next)) = code.decode(at)
-            {
-                self.pipeline.push(&Step::of(&instruction, next, code));
-                at = next;
-            }
+    fn simulate(&mut self, pc: u32, code: &Code) {
+        self.simulated = true;
+        self.schedule.end();
+        let mut at = self.start;
+        while at < pc
+            && let Some((instruction, next)) = code.decode(at)
+        {
+            self.pipeline.push(&Step::of(&instruction, next, code));
+            at = next;
         }
-        self.pipeline.push(step);
     }
 }
 
