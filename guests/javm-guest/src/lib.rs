@@ -11,12 +11,13 @@
 //! * [`image!`]: which slots pay for the program, and where its [`Catcher`] sits;
 //! * [`stack_size!`], `heap!` (feature `alloc`), [`Window`]: memory beyond the default;
 //! * [`flat`]: programs for hosts without a kernel, with exports and syscalls by name;
+//! * [`microkernel`]: programs for the capability microkernel instead;
 //! * [`raw`]: one function per operation of the machine, in registers.
 //!
 //! The same crate compiles natively: pure code runs as it is, operations go to the [`host`] backend that a
 //! test installs, and a static belongs to its thread, so that each test has its own instance.
 //!
-//! All unsafe code of guests is in this crate: `raw` and `link` (the instruction and what the linker reads),
+//! All unsafe code of guests is in this crate: `raw`, `microkernel` and `link` (the instruction and what the linker reads),
 //! `memory` (a guest has one thread), `heap`, `window`. Numbers come from `javm-abi`, never from here.
 #![no_std]
 
@@ -38,6 +39,7 @@ mod kernel;
 #[doc(hidden)]
 pub mod link;
 mod memory;
+pub mod microkernel;
 pub mod raw;
 mod register;
 mod run;
