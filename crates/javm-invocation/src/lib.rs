@@ -54,3 +54,8 @@ pub use javm_abi::microkernel::{CapRef, EcallOp, EcalliOp, decode_ecall, decode_
 pub use root::Prepared;
 pub use table::CapTable;
 pub use vm::{Vm, VmState};
+
+/// The example of this page is a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/microkernel.md")]
+pub struct Page;
