@@ -24,6 +24,7 @@ pub struct VirtConfig {
     pub(crate) max_code_size: usize,
     pub(crate) max_pages: u32,
     pub(crate) max_instances: usize,
+    pub(crate) max_depth: u32,
     shared: Arc<Shared>,
 }
 
@@ -34,9 +35,16 @@ struct Shared {
 }
 
 impl Default for VirtConfig {
-    /// Programs of 32 MiB, memories of 2^18 pages (1 GiB), 1,024 instances.
+    /// Programs of 32 MiB, memories of 2^18 pages (1 GiB), 1,024 instances, 4 levels below the root of a
+    /// [`Nested`](crate::Nested).
     fn default() -> Self {
-        Self { max_code_size: 32 << 20, max_pages: 1 << 18, max_instances: 1024, shared: Arc::default() }
+        Self {
+            max_code_size: 32 << 20,
+            max_pages: 1 << 18,
+            max_instances: 1024,
+            max_depth: 4,
+            shared: Arc::default(),
+        }
     }
 }
 
@@ -66,6 +74,14 @@ impl VirtConfig {
     #[must_use]
     pub const fn max_instances(mut self, instances: usize) -> Self {
         self.max_instances = instances;
+        self
+    }
+
+    /// How deep the programs may lie that a [`Nested`](crate::Nested) runs: 1 allows it programs that can run no
+    /// further ones, 0 none at all.
+    #[must_use]
+    pub const fn max_depth(mut self, levels: u32) -> Self {
+        self.max_depth = levels;
         self
     }
 

@@ -4,6 +4,7 @@
 //! * [`VirtT`], [`MemoryT`] and the types in their signatures: all that a host needs to know. This part has no
 //!   dependencies and needs no `std`, so that a guest has the same traits;
 //! * [`Virt`], [`VirtMemory`]: the traits over the engine in this process (feature `native`, on by default);
+//! * [`Nested`], [`wire`]: programs that run programs by host calls, and what those are;
 //! * [`VirtModule`], [`VirtConfig`]: programs compiled once and shared; what an embedder limits;
 //! * `substrate` (a feature): the backend of a Substrate node's virtualization host functions;
 //! * [`Flat`]: a program laid out on the engine, for hosts that want [`javm_exec::Instance`] itself.
@@ -39,10 +40,13 @@ mod flat;
 mod machine;
 #[cfg(feature = "native")]
 mod module;
+#[cfg(feature = "native")]
+mod nested;
 #[cfg(feature = "substrate")]
 pub mod substrate;
 #[cfg(feature = "native")]
 mod virt;
+pub mod wire;
 
 pub use api::{
     ExecAction, ExecError, ExecOutcome, InstantiateError, MAX_SYMBOL_LEN, MemoryError, MemoryT,
@@ -54,5 +58,7 @@ pub use config::VirtConfig;
 pub use flat::{Flat, map_region};
 #[cfg(feature = "native")]
 pub use module::{ModuleError, VirtModule};
+#[cfg(feature = "native")]
+pub use nested::Nested;
 #[cfg(feature = "native")]
 pub use virt::{Virt, VirtMemory};

@@ -5,10 +5,13 @@
 use std::vec;
 
 use javm_exec::{
-    Access, ExitOnEcall, ExitReason, GasCounter, Instance, MapError, Mem as _, Memory, PAGE_SIZE, Reg,
+    Access, Engine, ExitOnEcall, ExitReason, GasCounter, Instance, MapError, Mem as _, Memory, PAGE_SIZE, Reg,
 };
 
-use crate::{ExecError, ExecOutcome, InstantiateError, MemoryError, VirtModule, config::Admission};
+use crate::{
+    ExecAction, ExecError, ExecOutcome, InstantiateError, MemoryError, VirtConfig, VirtModule,
+    config::Admission,
+};
 
 /// Up to this many pages a stack is cleared by writing zeros, beyond it by mapping it anew.
 const PAGES_TO_CLEAR: usize = 8;
@@ -45,6 +48,16 @@ impl Drop for Machine {
 }
 
 impl Machine {
+    /// An instance of a program, whose module may be there already.
+    pub(crate) fn with(
+        engine: &Engine,
+        config: &VirtConfig,
+        program: &[u8],
+    ) -> Result<Self, InstantiateError> {
+        let admission = config.admit().ok_or(InstantiateError::Limit)?;
+        Self::new(&config.module(engine, program)?, admission)
+    }
+
     pub(crate) fn new(module: &VirtModule, admission: Admission) -> Result<Self, InstantiateError> {
         let instance = module.flat().instance(0, &[], 0).map_err(|_| InstantiateError::InvalidImage)?;
         let (module, state) = (module.clone(), State::Idle);
@@ -57,6 +70,32 @@ impl Machine {
 
     pub(crate) const fn state(&self) -> State {
         self.state
+    }
+
+    /// What is left of the gas that the last run was given.
+    pub(crate) fn gas_left(&self) -> i64 {
+        self.instance.as_ref().map_or(0, |instance| instance.gas.remaining() as i64)
+    }
+
+    /// Ends the call that is under way.
+    pub(crate) const fn abort(&mut self) {
+        self.state = State::Idle;
+    }
+
+    /// Does what a host asks for.
+    #[inline]
+    pub(crate) fn act(&mut self, gas_left: i64, action: ExecAction<'_>) -> Result<ExecOutcome, ExecError> {
+        match action {
+            ExecAction::Execute { function } => {
+                self.prepare(function)?;
+                self.clear_stack();
+                self.run(gas_left, 0)
+            }
+            ExecAction::Resume { return_value } if self.state == State::Syscall => {
+                self.run(gas_left, return_value)
+            }
+            ExecAction::Resume { .. } => Err(ExecError::InvalidInstance),
+        }
     }
 
     /// Stands at the start of a function, with the stack as it is.
@@ -127,10 +166,17 @@ impl Machine {
         check(memory, offset, src.len(), Access::ReadWrite)?;
         memory.write(offset, src).map_err(|_| MemoryError::OutOfBounds)
     }
+
+    /// A range that two registers say, if the program may use it in this way. An empty one may be anywhere.
+    pub(crate) fn buffer(&self, address: u64, len: u64, access: Access) -> Option<(u32, usize)> {
+        let (address, len) = (u32::try_from(address).ok()?, usize::try_from(len).ok()?);
+        check(&self.instance.as_ref()?.memory, address, len, access).ok()?;
+        Some((address, len))
+    }
 }
 
 /// Whether a range can be accessed, without going around the end of the address space.
-pub(crate) fn check(memory: &Memory, offset: u32, len: usize, access: Access) -> Result<(), MemoryError> {
+fn check(memory: &Memory, offset: u32, len: usize, access: Access) -> Result<(), MemoryError> {
     let fits = u64::try_from(len).is_ok_and(|len| u64::from(offset) + len <= 1 << 32);
     if len > 0 && !(fits && memory.check(offset, len, access).is_ok()) {
         return Err(MemoryError::OutOfBounds);

@@ -6,12 +6,11 @@ use javm_exec::Engine;
 
 use crate::{
     ExecAction, ExecError, ExecOutcome, InstantiateError, MemoryError, MemoryT, VirtConfig, VirtModule,
-    VirtT,
-    machine::{Machine, State},
+    VirtT, machine::Machine,
 };
 
 /// What [`VirtT::instantiate`] uses, which has no arguments for it.
-static DEFAULTS: LazyLock<(Engine, VirtConfig)> = LazyLock::new(Default::default);
+pub(crate) static DEFAULTS: LazyLock<(Engine, VirtConfig)> = LazyLock::new(Default::default);
 
 /// An instance on the engine of this process.
 ///
@@ -19,11 +18,11 @@ static DEFAULTS: LazyLock<(Engine, VirtConfig)> = LazyLock::new(Default::default
 #[derive(Debug)]
 pub struct Virt(Arc<Mutex<Machine>>);
 
-/// A handle of the memory of a [`Virt`].
+/// A handle of the memory of a [`Virt`] or a [`Nested`](crate::Nested).
 #[derive(Clone, Debug)]
 pub struct VirtMemory(Weak<Mutex<Machine>>);
 
-fn lock(machine: &Mutex<Machine>) -> MutexGuard<'_, Machine> {
+pub(crate) fn lock(machine: &Mutex<Machine>) -> MutexGuard<'_, Machine> {
     machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -38,8 +37,7 @@ impl Virt {
     /// # Errors
     /// [`InstantiateError`]; [`VirtModule::new`] says it in more detail.
     pub fn with(engine: &Engine, config: &VirtConfig, program: &[u8]) -> Result<Self, InstantiateError> {
-        let admission = config.admit().ok_or(InstantiateError::Limit)?;
-        Ok(Self::of(Machine::new(&config.module(engine, program)?, admission)?))
+        Ok(Self::of(Machine::with(engine, config, program)?))
     }
 
     /// The program.
@@ -59,22 +57,17 @@ impl VirtT for Virt {
     }
 
     fn run(&mut self, gas_left: i64, action: ExecAction<'_>) -> Result<ExecOutcome, ExecError> {
-        let mut machine = lock(&self.0);
-        match action {
-            ExecAction::Execute { function } => {
-                machine.prepare(function)?;
-                machine.clear_stack();
-                machine.run(gas_left, 0)
-            }
-            ExecAction::Resume { return_value } if machine.state() == State::Syscall => {
-                machine.run(gas_left, return_value)
-            }
-            ExecAction::Resume { .. } => Err(ExecError::InvalidInstance),
-        }
+        lock(&self.0).act(gas_left, action)
     }
 
     fn memory(&self) -> VirtMemory {
-        VirtMemory(Arc::downgrade(&self.0))
+        VirtMemory::of(&self.0)
+    }
+}
+
+impl VirtMemory {
+    pub(crate) fn of(machine: &Arc<Mutex<Machine>>) -> Self {
+        Self(Arc::downgrade(machine))
     }
 }
 
