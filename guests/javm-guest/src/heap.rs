@@ -1,11 +1,11 @@
 //! A heap for programs that ask for one. It lies in persistent memory: what is on it lasts from call to call.
 
-#[cfg(all(target_arch = "riscv64", target_feature = "e"))]
+#[cfg(target_os = "none")]
 pub use picoalloc::{Allocator, Array, ArrayPointer, Mutex};
 
 /// Gives the program a global allocator with a heap of so many bytes; once per program. Running out of it is
 /// a fault. On the host the ordinary allocator serves.
-#[cfg(all(target_arch = "riscv64", target_feature = "e"))]
+#[cfg(target_os = "none")]
 #[macro_export]
 macro_rules! heap {
     ($bytes:expr) => {
@@ -23,7 +23,7 @@ macro_rules! heap {
 
 /// Gives the program a global allocator with a heap of so many bytes; once per program. Running out of it is
 /// a fault. On the host the ordinary allocator serves.
-#[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+#[cfg(not(target_os = "none"))]
 #[macro_export]
 macro_rules! heap {
     ($bytes:expr) => {

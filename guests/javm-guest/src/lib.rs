@@ -17,11 +17,13 @@
 //! The same crate compiles natively: pure code runs as it is, operations go to the [`host`] backend that a
 //! test installs, and a static belongs to its thread, so that each test has its own instance.
 //!
+//! For comparisons there are modules for WebAssembly engines as well: what is different then is in `wasm`.
+//!
 //! All unsafe code of guests is in this crate: `raw`, `microkernel` and `link` (the instruction and what the linker reads),
 //! `memory` (a guest has one thread), `heap`, `window`. Numbers come from `javm-abi`, never from here.
 #![no_std]
 
-#[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+#[cfg(not(target_os = "none"))]
 #[doc(hidden)]
 pub extern crate std;
 
@@ -30,7 +32,7 @@ pub mod flat;
 #[cfg(feature = "alloc")]
 #[doc(hidden)]
 pub mod heap;
-#[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+#[cfg(not(target_os = "none"))]
 pub mod host;
 #[doc(hidden)]
 pub mod image;
@@ -57,3 +59,6 @@ pub use register::{FromRegister, IntoRegister};
 pub use run::{emit, fault, gas_left, reply};
 pub use slot::{Any, AnySlot, CNode, Data, Image, Instance, Kind, SCRATCHPAD, Slot, SlotKind, Type};
 pub use window::Window;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod wasm;

@@ -67,7 +67,7 @@ macro_rules! __export {
 }
 
 /// Native code exports nothing.
-#[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+#[cfg(not(target_os = "none"))]
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __export {
@@ -110,8 +110,11 @@ pub(crate) fn trap() -> ! {
 }
 
 /// A panic is a trap. Nobody could read its message, so none is made.
-#[cfg(all(target_arch = "riscv64", target_feature = "e"))]
+#[cfg(target_os = "none")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     trap()
 }
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use crate::wasm::trap;

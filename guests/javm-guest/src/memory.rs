@@ -48,7 +48,7 @@ pub(crate) fn leave_all() {
     imp::leave_all();
 }
 
-#[cfg(all(target_arch = "riscv64", target_feature = "e"))]
+#[cfg(target_os = "none")]
 mod imp {
     use core::cell::{Cell, UnsafeCell};
 
@@ -107,7 +107,7 @@ mod imp {
     }
 }
 
-#[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+#[cfg(not(target_os = "none"))]
 mod imp {
     use core::cell::{Cell, RefCell};
 
@@ -147,7 +147,7 @@ mod imp {
 
 /// Declares statics that last from call to call, each a [`Persistent`] (a `Cell`):
 /// `persistent! { static COUNT: u64 = 0; }` gives `COUNT.get()` and `COUNT.set(…)`.
-#[cfg(all(target_arch = "riscv64", target_feature = "e"))]
+#[cfg(target_os = "none")]
 #[macro_export]
 macro_rules! persistent {
     ($($(#[$attribute:meta])* $vis:vis static $name:ident: $ty:ty = $value:expr;)*) => { $(
@@ -158,7 +158,7 @@ macro_rules! persistent {
 
 /// Declares statics that last from call to call, each a [`Persistent`] (a `Cell`):
 /// `persistent! { static COUNT: u64 = 0; }` gives `COUNT.get()` and `COUNT.set(…)`.
-#[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+#[cfg(not(target_os = "none"))]
 #[macro_export]
 macro_rules! persistent {
     ($($(#[$attribute:meta])* $vis:vis static $name:ident: $ty:ty = $value:expr;)*) => { $(
@@ -171,7 +171,7 @@ macro_rules! persistent {
 
 /// Declares statics that last from call to call, each an [`Exclusive`]:
 /// `exclusive! { static TABLE: [u8; 4096] = [0; 4096]; }` gives `TABLE.with(|table| …)`.
-#[cfg(all(target_arch = "riscv64", target_feature = "e"))]
+#[cfg(target_os = "none")]
 #[macro_export]
 macro_rules! exclusive {
     ($($(#[$attribute:meta])* $vis:vis static $name:ident: $ty:ty = $value:expr;)*) => { $(
@@ -182,7 +182,7 @@ macro_rules! exclusive {
 
 /// Declares statics that last from call to call, each an [`Exclusive`]:
 /// `exclusive! { static TABLE: [u8; 4096] = [0; 4096]; }` gives `TABLE.with(|table| …)`.
-#[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+#[cfg(not(target_os = "none"))]
 #[macro_export]
 macro_rules! exclusive {
     ($($(#[$attribute:meta])* $vis:vis static $name:ident: $ty:ty = $value:expr;)*) => { $(
@@ -195,7 +195,7 @@ macro_rules! exclusive {
 
 /// A reference to this thread's copy of a value, made on first use. The copy outlives the thread, which is
 /// what lets a static hand out plain references; tests are short.
-#[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+#[cfg(not(target_os = "none"))]
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __per_thread {

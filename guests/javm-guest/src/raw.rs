@@ -55,7 +55,7 @@ macro_rules! __operation {
 }
 
 /// Defines the function of one operation, `NUMBER NAME [operands]`, over the host's backend.
-#[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+#[cfg(not(target_os = "none"))]
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __operation {

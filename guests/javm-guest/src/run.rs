@@ -32,8 +32,8 @@ pub fn reply(value: u64) -> ! {
 /// Ends the call with a fault: all that it and its callees did is undone, and the caller sees
 /// [`FaultCode::Trap`](crate::FaultCode::Trap). A panic does the same; on the host this is an ordinary one.
 pub fn fault() -> ! {
-    #[cfg(all(target_arch = "riscv64", target_feature = "e"))]
+    #[cfg(target_os = "none")]
     crate::link::trap();
-    #[cfg(not(all(target_arch = "riscv64", target_feature = "e")))]
+    #[cfg(not(target_os = "none"))]
     panic!("the guest faulted")
 }

@@ -1,4 +1,5 @@
-//! Programs to ELF files, by cargo with the guest compiler, in a way that leaves no trace of where it ran.
+//! Programs to ELF files and to WebAssembly modules, by cargo with the guest compiler, in a way that leaves no
+//! trace of where it ran.
 
 use super::error::{Context as _, Error};
 use super::toolchain::{Toolchain, run};
@@ -8,12 +9,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What a program is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The machine: an ELF file for the PolkaVM linker.
+    Machine,
+    /// Engines that the machine is compared with: a WebAssembly module, which needs no other linker.
+    Wasm,
+}
+
 /// A library crate to compile.
 pub(crate) struct Crate<'a> {
     /// Where cargo runs, with its settings.
     pub(crate) folder: &'a Path,
     pub(crate) manifest: &'a Path,
-    /// The crate's name, which its ELF file has.
+    /// The crate's name, which its file has.
     pub(crate) name: &'a str,
     /// Where cargo puts what it makes.
     pub(crate) output: &'a Path,
@@ -23,8 +33,13 @@ pub(crate) struct Crate<'a> {
     pub(crate) cfg: &'a [&'a str],
 }
 
-/// Compiles one crate; the bytes of its ELF file.
-pub(crate) fn compile(root: &Path, toolchain: &Toolchain, it: &Crate<'_>) -> Result<Vec<u8>, Error> {
+/// Compiles one crate; the bytes of its file.
+pub(crate) fn compile(
+    root: &Path,
+    toolchain: &Toolchain,
+    it: &Crate<'_>,
+    target: Target,
+) -> Result<Vec<u8>, Error> {
     let mut cargo = Command::new("cargo");
     cargo
         .current_dir(it.folder)
@@ -32,20 +47,13 @@ pub(crate) fn compile(root: &Path, toolchain: &Toolchain, it: &Crate<'_>) -> Res
         .args(it.locked.then_some("--locked"))
         .args(["--release", "--lib", "--manifest-path"])
         .arg(it.manifest)
-        // The target knows executables only; a program has exports in place of a `main`.
-        .args(["--crate-type", "bin"])
-        .args(["-Zjson-target-spec", "-Zbuild-std=core,alloc", "--target"])
-        .arg(&toolchain.target)
-        .arg("--target-dir")
+        .args(["-Zjson-target-spec", "-Zbuild-std=core,alloc", "--target-dir"])
         .arg(it.output)
-        .args(["--", "-Zcrate-attr=no_main"])
-        // With relaxation, rust-lld leaves the relocations of debug sections empty, and lines get lost.
-        .arg("-Clink-arg=--no-relax")
         .env("RUSTC", &toolchain.rustc)
         // Opens the unstable options above on a stable cargo and compiler.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_RISCV64EMAC_UNKNOWN_NONE_POLKAVM_LINKER", &toolchain.linker)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(root, toolchain, it.cfg)?)
+        .env("CARGO_TARGET_WASM32V1_NONE_LINKER", &toolchain.linker)
         // Settings of the machine or of an outer cargo must not reach the compiler.
         .env_remove("RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
@@ -55,10 +63,28 @@ pub(crate) fn compile(root: &Path, toolchain: &Toolchain, it: &Crate<'_>) -> Res
             cargo.env_remove(variable);
         }
     }
+    let mut flags = flags(root, toolchain, it.cfg)?;
+    let file = match target {
+        Target::Machine => {
+            // The target knows executables only; a program has exports in place of a `main`.
+            cargo.args(["--crate-type", "bin", "--target"]).arg(&toolchain.target);
+            // With relaxation, rust-lld leaves the relocations of debug sections empty, and lines get lost.
+            cargo.args(["--", "-Zcrate-attr=no_main", "-Clink-arg=--no-relax"]);
+            it.output.join("riscv64emac-unknown-none-polkavm/release").join(it.name)
+        }
+        Target::Wasm => {
+            // The features that the compiler takes for granted where there is a standard library.
+            flags.push("\x1f-Ctarget-feature=+bulk-memory,+multivalue,+nontrapping-fptoint");
+            flags.push(",+reference-types,+sign-ext");
+            cargo.args(["--crate-type", "cdylib", "--target", "wasm32v1-none"]);
+            cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "false").args(["--", "-Cstrip=symbols"]);
+            it.output.join("wasm32v1-none/release").join(format!("{}.wasm", it.name))
+        }
+    };
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
     wrapper::install(&mut cargo)?;
     run(&mut cargo, &format!("compiling {}", it.name))?;
-    let elf = it.output.join("riscv64emac-unknown-none-polkavm/release").join(it.name);
-    fs::read(&elf).at(&elf)
+    fs::read(&file).at(&file)
 }
 
 /// Compiler flags, in cargo's encoding, that replace every folder of this machine by a fixed name, and others.

@@ -3,7 +3,7 @@
 //! Nothing of them is checked in. Their crates want toolchains of their own when they are dependencies, so only
 //! their source is taken, from the registry, and compiled as the guests are.
 
-use super::compile::{Crate, compile};
+use super::compile::{Crate, Target, compile};
 use super::error::{Context as _, Error};
 use super::link::{Exports, InstructionSet, link};
 use super::{cargo_home, file_names, toolchain};
@@ -51,7 +51,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Error> {
         locked: false,
         cfg: &[CFG],
     };
-    let elf = compile(root, &toolchain, &it)?;
+    let elf = compile(root, &toolchain, &it, Target::Machine)?;
     let linked = link(CRATE, InstructionSet::JamV1, Exports::Any, &elf)?;
     let path = folder.join(&linked.file_name);
     fs::write(&path, &linked.blob).at(&path)?;

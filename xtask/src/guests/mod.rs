@@ -1,7 +1,9 @@
-//! `cargo xtask guests`: from `guests/programs` to `guests/blobs`, bit for bit the same everywhere.
+//! `cargo xtask guests`: from `guests/programs` to `guests/blobs` and `guests/wasm`, bit for bit the same
+//! everywhere.
 //!
 //! * `toolchain.rs`: a compiler of one fixed version, downloaded and unpacked under `target`;
-//! * `compile.rs`: the programs, by cargo, to ELF files in which no path of the machine appears;
+//! * `compile.rs`: the programs, by cargo, to ELF files and WebAssembly modules in which no path of the machine
+//!   appears;
 //! * `wrapper.rs`: what keeps the folder out of symbol names;
 //! * `link.rs`: ELF files to PolkaVM blobs, and what can be said about one;
 //! * `fixtures.rs`: programs of others, built in the same way from their published source, for tests.
@@ -16,6 +18,7 @@ mod link;
 mod toolchain;
 pub(crate) mod wrapper;
 
+use compile::Target;
 use error::Context as _;
 pub(crate) use error::Error;
 use link::{Exports, InstructionSet};
@@ -29,6 +32,24 @@ const FOR_EVERY_SET: [&str; 6] = ["bank", "counter", "fib", "hashes", "ledger", 
 
 /// What the names of flat programs start with, which have exports in place of endpoints.
 const FLAT_PREFIX: &str = "virt_";
+
+/// Programs that are built for WebAssembly too: the kernels that `javm-bench-compare` runs on other engines.
+const FOR_WASM: [&str; 11] = [
+    "ecrecover",
+    "ed25519",
+    "fib",
+    "hashes",
+    "hostcall",
+    "json",
+    "matmul",
+    "memops",
+    "minivm",
+    "sieve",
+    "sort",
+];
+
+/// Files by name.
+type Files = BTreeMap<String, Vec<u8>>;
 
 /// Options of `cargo xtask guests`.
 #[derive(clap::Args)]
@@ -45,7 +66,7 @@ pub(crate) struct Options {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode, Error> {
     let programs = programs(root, &options.programs)?;
     let toolchain = toolchain::prepare(&root.join("target/guest-toolchain"))?;
-    let mut blobs = BTreeMap::new();
+    let (mut blobs, mut modules) = (Files::new(), Files::new());
     for (position, program) in programs.iter().enumerate() {
         println!("[{}/{}] {program}", position + 1, programs.len());
         let it = compile::Crate {
@@ -56,7 +77,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode, Error> {
             locked: options.check,
             cfg: &[],
         };
-        let elf = compile::compile(root, &toolchain, &it)?;
+        let elf = compile::compile(root, &toolchain, &it, Target::Machine)?;
         let exports = if program.starts_with(FLAT_PREFIX) { Exports::Any } else { Exports::Endpoints };
         for set in InstructionSet::ALL {
             if set == InstructionSet::JamV1 || FOR_EVERY_SET.contains(&program.as_str()) {
@@ -65,9 +86,14 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode, Error> {
                 blobs.insert(linked.file_name, linked.blob);
             }
         }
+        if FOR_WASM.contains(&program.as_str()) {
+            let module = compile::compile(root, &toolchain, &it, Target::Wasm)?;
+            println!("      {program}.wasm: {} bytes", module.len());
+            modules.insert(format!("{program}.wasm"), module);
+        }
     }
-    let folder = root.join("guests/blobs");
-    if options.check { check(&folder, &blobs) } else { write(&folder, &blobs) }
+    let folders = [("guests/blobs", blobs), ("guests/wasm", modules)];
+    if options.check { check(root, &folders) } else { write(root, &folders) }
 }
 
 /// The names of the programs to build: those asked for, or every folder of guests/programs.
@@ -80,38 +106,45 @@ fn programs(root: &Path, wanted: &[String]) -> Result<Vec<String>, Error> {
     }
 }
 
-fn write(folder: &Path, blobs: &BTreeMap<String, Vec<u8>>) -> Result<ExitCode, Error> {
-    fs::create_dir_all(folder).at(folder)?;
-    for (name, blob) in blobs {
-        let path = folder.join(name);
-        fs::write(&path, blob).at(&path)?;
+fn write(root: &Path, folders: &[(&str, Files)]) -> Result<ExitCode, Error> {
+    for (name, files) in folders {
+        let folder = root.join(name);
+        fs::create_dir_all(&folder).at(&folder)?;
+        for (name, contents) in files {
+            let path = folder.join(name);
+            fs::write(&path, contents).at(&path)?;
+        }
+        let total: usize = files.values().map(Vec::len).sum();
+        println!("{} files, {total} bytes, in {name}", files.len());
     }
-    let total: usize = blobs.values().map(Vec::len).sum();
-    println!("{} blobs, {total} bytes, in guests/blobs", blobs.len());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Compares the blobs with the files, in both directions.
-fn check(folder: &Path, blobs: &BTreeMap<String, Vec<u8>>) -> Result<ExitCode, Error> {
+/// Compares what was built with the files, in both directions.
+fn check(root: &Path, folders: &[(&str, Files)]) -> Result<ExitCode, Error> {
     let mut problems = Vec::new();
-    for (name, blob) in blobs {
-        let path = folder.join(name);
-        if !path.exists() {
-            problems.push(format!("{name}: is not checked in"));
-        } else if fs::read(&path).at(&path)? != *blob {
-            problems.push(format!("{name}: differs from what its source gives"));
+    for (folder_name, files) in folders {
+        let folder = root.join(folder_name);
+        for (name, contents) in files {
+            let path = folder.join(name);
+            if !path.exists() {
+                problems.push(format!("{folder_name}/{name}: is not checked in"));
+            } else if fs::read(&path).at(&path)? != *contents {
+                problems.push(format!("{folder_name}/{name}: differs from what its source gives"));
+            }
         }
-    }
-    for name in file_names(folder)? {
-        if !blobs.contains_key(&name) {
-            problems.push(format!("{name}: no program gives this file"));
+        for name in file_names(&folder)? {
+            if !files.contains_key(&name) {
+                problems.push(format!("{folder_name}/{name}: no program gives this file"));
+            }
         }
     }
     for problem in &problems {
         println!("{problem}");
     }
     if problems.is_empty() {
-        println!("all {} blobs are what their sources give", blobs.len());
+        let count: usize = folders.iter().map(|(_, files)| files.len()).sum();
+        println!("all {count} files are what their sources give");
         Ok(ExitCode::SUCCESS)
     } else {
         println!("rebuild with: cargo xtask guests");
