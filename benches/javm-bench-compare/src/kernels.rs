@@ -4,8 +4,6 @@
 //! Arguments are for native runs of 1 to 20 ms; `scale` stretches them. A cold run is a sixteenth of that,
 //! so that compiling shows beside it.
 
-use javm_exec::Code;
-use javm_isa::Op;
 use javm_program::Program;
 
 /// How much shorter a cold run is.
@@ -18,6 +16,8 @@ pub(crate) struct Subject {
     pub(crate) name: &'static str,
     /// The container.
     pub(crate) blob: Box<[u8]>,
+    /// The same for WebAssembly engines.
+    pub(crate) wasm: Box<[u8]>,
     /// Length of its code in bytes.
     pub(crate) code_len: usize,
 }
@@ -65,15 +65,16 @@ macro_rules! program {
         $subjects.push(Subject::new(
             stringify!($program),
             include_bytes!(concat!("../../../guests/blobs/", stringify!($program), ".polkavm")),
+            include_bytes!(concat!("../../../guests/wasm/", stringify!($program), ".wasm")),
         ));
     };
 }
 
 impl Subject {
-    fn new(name: &'static str, blob: &[u8]) -> Self {
+    fn new(name: &'static str, blob: &[u8], wasm: &[u8]) -> Self {
         // A blob that does not load is reported when an engine is asked to run it.
         let code_len = Program::load(blob).map_or(0, |program| program.code().len() as usize);
-        Self { name, blob: blob.into(), code_len }
+        Self { name, blob: blob.into(), wasm: wasm.into(), code_len }
     }
 }
 
@@ -127,58 +128,4 @@ pub(crate) fn all() -> (Vec<Subject>, Vec<Kernel>) {
         "memcmp-4k" = "compare@2" |a| memops::compare(a[0], a[1], a[2]), |n| [4096, n, 7], 3_000;
     }
     (subjects, kernels)
-}
-
-/// A program of a megabyte: the code of all programs, one after the other, again and again. Jumps are
-/// relative, so that every copy is a program with the instructions and the blocks of real ones; nobody runs
-/// it.
-pub(crate) fn megabyte(subjects: &[Subject]) -> Subject {
-    let programs =
-        subjects.iter().filter_map(|subject| Program::load(&subject.blob).ok()).collect::<Vec<_>>();
-    let (mut code, mut starts, mut jump_table) = (Vec::new(), Vec::new(), Vec::new());
-    while code.len() < 1_000_000 {
-        for part in programs.iter().map(Program::code) {
-            let base = code.len() as u32;
-            jump_table.extend(part.jump_table().iter().map(|target| base.saturating_add(*target)));
-            starts.extend((0..part.len()).map(|pc| part.is_instruction_start(u64::from(pc))));
-            code.extend_from_slice(part.bytes());
-            // The last block of a part must not run into the next.
-            starts.push(true);
-            code.push(Op::Trap.opcode());
-        }
-    }
-    let bitmask =
-        starts.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
-    let code_len = code.len();
-    let blob = Code::new(&code, &bitmask.collect::<Vec<u8>>(), &jump_table)
-        .map_or_else(|_| Box::default(), |code| container(&code, code_len));
-    Subject { name: "1 MB", blob, code_len }
-}
-
-/// A PolkaVM container (`JamV1`) with nothing but code, and one export at its start.
-fn container(code: &Code, code_len: usize) -> Box<[u8]> {
-    const JAM_V1: u8 = 3;
-    let mut bytes = b"PVM\0".to_vec();
-    bytes.push(JAM_V1);
-    bytes.extend([0; 8]);
-    let bare = javm_program::bare::to_blob(code);
-    for (section, contents) in [(5, &b"\x01\x00\x04main"[..]), (6, &bare)] {
-        bytes.push(section);
-        varint(&mut bytes, contents.len() as u32);
-        bytes.extend_from_slice(contents);
-    }
-    bytes.push(0);
-    let len = bytes.len() as u64;
-    bytes[5..13].copy_from_slice(&len.to_le_bytes());
-    debug_assert!(bytes.len() > code_len);
-    bytes.into()
-}
-
-/// PolkaVM's variable-length numbers: as many leading ones as bytes follow.
-fn varint(bytes: &mut Vec<u8>, value: u32) {
-    let following = (0..4).find(|n| u64::from(value) < 1 << (7 * (n + 1))).unwrap_or(4);
-    let head = !(0xFF_u32 >> following) as u8;
-    let top = if following == 4 { 0 } else { (value >> (8 * following)) as u8 };
-    bytes.push(head | top);
-    bytes.extend_from_slice(&value.to_le_bytes()[..following as usize]);
 }

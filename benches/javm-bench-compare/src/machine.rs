@@ -31,8 +31,9 @@ pub(crate) fn versions() -> String {
     };
     let or_unknown = |version: Option<&'static str>| version.unwrap_or("unknown");
     format!(
-        "polkavm {}, javm {}",
+        "polkavm {}, javm {}, wasmtime {}",
         or_unknown(version("polkavm", "")),
-        or_unknown(version("javm", env!("CARGO_PKG_VERSION")))
+        or_unknown(version("javm", env!("CARGO_PKG_VERSION"))),
+        or_unknown(version("wasmtime", ""))
     )
 }

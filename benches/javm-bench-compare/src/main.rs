@@ -1,21 +1,27 @@
 //! `cargo run --release -p javm-bench-compare`: our backends, their rivals and native code on the same
-//! kernels, interleaved in one process.
+//! kernels, interleaved in one process. With `--features wasmtime`, `wasmtime` is one of them.
 //!
-//! * [`kernels`]: what is run; [`rival`], [`rivals`]: on what; [`measure`]: how; [`stats`], [`report`],
-//!   [`chart`]: what comes out; [`machine`]: on which machine.
+//! * [`kernels`], [`megabyte`], [`wasm`]: what is run; [`rival`], [`rivals`]: on what; [`measure`]: how;
+//!   [`singles`]: what is measured once; [`stats`], [`columns`], [`bars`], [`report`], [`chart`]: what comes
+//!   out; [`machine`]: on which machine.
 //!
 //! The exit code is 1 when results differ between engines or one of ours fails, 2 when the command line is
 //! wrong or a record cannot be written. A rival that cannot run a kernel is told and left out there.
 #![forbid(unsafe_code)]
 
+mod bars;
 mod chart;
+mod columns;
 mod kernels;
 mod machine;
 mod measure;
+mod megabyte;
 mod report;
 mod rival;
 mod rivals;
+mod singles;
 mod stats;
+mod wasm;
 
 use std::{fs, path::Path, process::ExitCode};
 
@@ -23,9 +29,9 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
+    columns::Column,
     kernels::Kernel,
     measure::{Bench, Row, What, Wrong},
-    rival::Rival,
 };
 
 /// Compares engines on the same kernels. Ratios mean something on a machine that does other things too;
@@ -43,7 +49,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = [What::Warm, What::Cold, What::Compile])]
     measure: Vec<What>,
     /// Rounds; each runs every engine once.
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
     /// Stretches the kernels: 1 is 1 to 20 ms of native code.
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
@@ -92,6 +98,7 @@ fn main() -> ExitCode {
         options.runs = options.runs.min(3);
         options.scale /= 4.0;
     }
+    measure::install_panic_hook();
     let (subjects, mut kernels) = kernels::all();
     kernels.retain(|kernel| {
         options.kernels.is_empty() || options.kernels.iter().any(|part| kernel.name.contains(part.as_str()))
@@ -132,7 +139,7 @@ fn main() -> ExitCode {
         progress: &progress,
         wrong: Vec::new(),
     };
-    let megabyte = kernels::megabyte(&subjects);
+    let megabyte = megabyte::megabyte(&subjects);
     let mut measured: Vec<(What, Vec<Row>)> = Vec::new();
     for what in &options.measure {
         measured.push((
@@ -149,23 +156,40 @@ fn main() -> ExitCode {
         ));
     }
     let wrong = bench.wrong;
+    progress.set_message("single figures");
+    let singles = singles::measure(options.runs.into());
     progress.finish_and_clear();
 
-    let tables: Vec<_> =
-        measured.iter().flat_map(|(what, rows)| report::tables(&rivals, rows, *what)).collect();
+    let (columns, better) = columns::columns(&rivals);
+    measured.iter_mut().flat_map(|(_, rows)| rows).for_each(|row| columns::complete(row, &better));
+    let bars = match &singles {
+        Ok(singles) => bars::table(&columns, &measured, *singles, &kernels, options.scale),
+        Err(_) => None,
+    };
+    let tables: Vec<_> = bars
+        .into_iter()
+        .chain(measured.iter().flat_map(|(what, rows)| report::tables(&columns, rows, *what)))
+        .collect();
     tables.iter().for_each(|table| print!("{}", table.to_text()));
     let mut told: Vec<String> = wrong.iter().map(Wrong::to_string).collect();
     told.sort();
     told.dedup();
     told.iter().for_each(|wrong| eprintln!("wrong: {wrong}"));
+    if let Err(error) = &singles {
+        eprintln!("wrong: single figures: {error}");
+    }
     if let Some(name) = &options.record {
-        let text: String = tables.iter().map(report::Table::to_markdown).collect();
-        if let Err(error) = record(name, &options, &text, &rivals, &measured) {
+        let mut text: String = tables.iter().map(report::Table::to_markdown).collect();
+        if !told.is_empty() {
+            text.push_str("## What went wrong\n\n");
+            told.iter().for_each(|wrong| text.push_str(&format!("* {wrong}\n")));
+        }
+        if let Err(error) = record(name, &options, text.trim_end(), &columns, &measured) {
             eprintln!("the record cannot be written: {error}");
             return ExitCode::from(2);
         }
     }
-    if wrong.iter().any(Wrong::counts) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if wrong.iter().any(Wrong::counts) || singles.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Writes `benches/record/NAME.md` and, where warm runs were measured, `NAME.svg`.
@@ -173,16 +197,17 @@ fn record(
     name: &str,
     options: &Options,
     tables: &str,
-    rivals: &[Box<dyn Rival>],
+    columns: &[Column],
     measured: &[(What, Vec<Row>)],
 ) -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../record");
     fs::create_dir_all(&folder)?;
     let warm = measured.iter().find(|(what, _)| *what == What::Warm);
-    let chart = warm.and_then(|(_, rows)| chart::svg(rivals, rows));
+    let chart = warm.and_then(|(_, rows)| chart::svg(columns, rows));
     let mut text = format!(
-        "# {name}\n\nWritten by `javm-bench-compare`{}. {} rounds, interleaved in one process, scale {}. {}, {} cores; {}. \
-         Ours counts gas (`Pipeline`) in every row.\n\n",
+        "# {name}\n\nWritten by `cargo run --release -p javm-bench-compare --features wasmtime -- --record {name}`{}: \
+         {} rounds, interleaved in one process, scale {}. {}, {} cores; {}. Ours counts gas (`Pipeline`) in every \
+         row.\n\n`wasmtime` takes minutes to build, so it is behind a feature, which CI does not build.\n\n",
         options.date.as_ref().map_or_else(String::new, |date| format!(", {date}")),
         options.runs,
         options.scale,
@@ -194,5 +219,5 @@ fn record(
         fs::write(folder.join(format!("{name}.svg")), chart)?;
         text.push_str(&format!("![Warm runs as multiples of native code]({name}.svg)\n\n"));
     }
-    fs::write(folder.join(format!("{name}.md")), text + tables)
+    fs::write(folder.join(format!("{name}.md")), text + tables + "\n")
 }

@@ -1,7 +1,11 @@
 //! The measurements: for every kernel, round after round, every engine once, in an order that rotates, so
 //! that whatever else the machine does hits all of them alike.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use indicatif::ProgressBar;
 
@@ -27,10 +31,12 @@ pub(crate) enum What {
 pub(crate) struct Row {
     /// The kernel, or the program that was compiled.
     pub(crate) name: String,
-    /// Bytes of code of the program.
-    pub(crate) code_len: usize,
-    /// By engine; empty where the engine could not.
+    /// Bytes of code of the program, by engine.
+    pub(crate) code_len: Vec<usize>,
+    /// By engine; empty where nothing was measured.
     pub(crate) times: Vec<Times>,
+    /// Whether the engine could not, or was wrong; by engine.
+    pub(crate) failed: Vec<bool>,
 }
 
 /// What went wrong.
@@ -100,7 +106,7 @@ impl Bench<'_> {
             What::Cold => self.rivals.iter().map(|_| None).collect(),
             _ => self.rivals.iter().map(|rival| Some(rival.prepare(subject))).collect(),
         };
-        self.rounds(kernel.name, subject.code_len, |rival, n| {
+        self.rounds(kernel.name, subject, |rival, n| {
             match &mut prepared[n] {
                 Some(Ok(compiled)) => {
                     compiled.run_fresh(kernel, &args).map(|(result, time)| (Some(result), time))
@@ -122,7 +128,7 @@ impl Bench<'_> {
 
     /// Measures compiling one program; engines that compile lazily have no times.
     pub(crate) fn compile(&mut self, subject: &Subject) -> Row {
-        self.rounds(subject.name, subject.code_len, |rival, _| {
+        self.rounds(subject.name, subject, |rival, _| {
             if !rival.compiles() {
                 return Ok((None, Duration::ZERO));
             }
@@ -138,7 +144,7 @@ impl Bench<'_> {
     fn rounds(
         &mut self,
         name: &str,
-        code_len: usize,
+        subject: &Subject,
         mut run: impl FnMut(&dyn Rival, usize) -> Result<(Option<u64>, Duration), RivalError>,
     ) -> Row {
         let count = self.rivals.len();
@@ -153,7 +159,7 @@ impl Bench<'_> {
                     continue;
                 }
                 let rival = &*self.rivals[n];
-                match run(rival, n) {
+                match guarded(rival, || run(rival, n)) {
                     Ok((result, time)) => {
                         if round > 0 && !time.is_zero() {
                             times[n].push(time);
@@ -185,6 +191,36 @@ impl Bench<'_> {
                 }
             }
         }
-        Row { name: name.to_owned(), code_len, times }
+        let code_len = self.rivals.iter().map(|rival| rival.code_len(subject)).collect();
+        Row { name: name.to_owned(), code_len, times, failed: out }
     }
+}
+
+/// Runs a rival so that its panics are errors; ours have none to catch.
+fn guarded<T>(rival: &dyn Rival, run: impl FnOnce() -> Result<T, RivalError>) -> Result<T, RivalError> {
+    if rival.is_ours() || rival.class() == Class::Native {
+        return run();
+    }
+    QUIET.store(true, Ordering::Relaxed);
+    // Whatever the panic leaves half done belongs to the rival, which is not run on this row again.
+    let result = panic::catch_unwind(AssertUnwindSafe(run));
+    QUIET.store(false, Ordering::Relaxed);
+    result.unwrap_or_else(|payload| {
+        let message = payload.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| payload.downcast_ref::<&str>().copied());
+        Err(RivalError::Panicked(message.unwrap_or("without a message").into()))
+    })
+}
+
+/// Whether panics are told elsewhere.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Keeps panics that are caught off the terminal.
+pub(crate) fn install_panic_hook() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if !QUIET.load(Ordering::Relaxed) {
+            usual(info);
+        }
+    }));
 }

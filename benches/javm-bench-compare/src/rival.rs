@@ -41,6 +41,17 @@ pub(crate) enum RivalError {
     /// The `javm` 0.4 crate reports an error: it has no type for it.
     #[error("javm 0.4: {0}")]
     Javm04(Box<str>),
+    /// The `wasmtime` crate reports an error.
+    #[cfg(feature = "wasmtime")]
+    #[error("wasmtime: {0}")]
+    Wasmtime(#[from] wasmtime::Error),
+    /// The engine is behind a feature of this crate.
+    #[error("needs `--features {0}`")]
+    #[cfg(not(feature = "wasmtime"))]
+    NotBuilt(&'static str),
+    /// The engine panicked.
+    #[error("it panics: {0}")]
+    Panicked(Box<str>),
     /// The program has no such export.
     #[error("there is no export `{0}`")]
     NoExport(&'static str),
@@ -65,6 +76,10 @@ pub(crate) trait Rival {
     /// Whether [`Rival::compile`] leaves nothing to compile; otherwise (engines that can only compile while
     /// they run, native code) its time says nothing.
     fn compiles(&self) -> bool;
+    /// Bytes of code of the program as this engine gets it.
+    fn code_len(&self, subject: &Subject) -> usize {
+        subject.code_len
+    }
     /// From the bytes of the program to something that runs; what can wait until it runs may.
     fn prepare(&self, subject: &Subject) -> Result<Box<dyn Compiled>, RivalError>;
     /// The same with every block priced and compiled.

@@ -1,13 +1,12 @@
 //! The engines. A new one is a file and a line in [`all`]; a new backend of ours is a line in
 //! [`ours::BACKENDS`].
-//!
-//! `wasmtime` will be such a file: its kernels are other bytes, so a [`Subject`](crate::kernels::Subject)
-//! gets a second blob then.
 
 pub(crate) mod javm04;
 pub(crate) mod native;
 pub(crate) mod ours;
 pub(crate) mod polkavm;
+#[cfg(feature = "wasmtime")]
+mod wasmtime;
 
 use crate::rival::{Rival, RivalError};
 
@@ -21,5 +20,9 @@ pub(crate) fn all() -> (Vec<Box<dyn Rival>>, Missing) {
     rivals.extend(ours::all(&mut missing));
     rivals.extend(polkavm::all(&mut missing));
     rivals.push(Box::new(javm04::Javm04));
+    #[cfg(feature = "wasmtime")]
+    rivals.extend(wasmtime::all(&mut missing));
+    #[cfg(not(feature = "wasmtime"))]
+    missing.push(("wasmtime".to_owned(), RivalError::NotBuilt("wasmtime")));
     (rivals, missing)
 }
