@@ -298,6 +298,77 @@ macro_rules! define_calls {
 }
 for_each_kernel_call!(define_calls);
 
+impl EcallOp {
+    /// The ways in which the operation can fail, besides a reference that leads nowhere; of a CALL they are the
+    /// [`KernelCall`]'s.
+    #[must_use]
+    pub const fn failures(self) -> &'static [&'static str] {
+        match self {
+            Self::Call | Self::Unknown => &[],
+            Self::Map => &[
+                "the subject is no DATA",
+                "the access is neither 0 nor 1",
+                "the DATA has not these pages",
+                "pages past the address space",
+                "another base than before",
+                "another access than before",
+                "another capability has a page there",
+            ],
+            Self::Unmap => &["the subject is no DATA"],
+            Self::Split => &[
+                "the subject is no DATA",
+                "a page is mapped",
+                "no page, or all of them",
+                "the object is not empty",
+            ],
+            Self::Drop => &["the VM, or one that it owns, is on the call stack"],
+            Self::Move => &["the subject is empty", "the object is not empty"],
+            Self::Copy => {
+                &["the subject is empty", "the subject cannot be copied", "the object is not empty"]
+            }
+            Self::Downgrade => &["the subject is no HANDLE", "the object is not empty"],
+            Self::SetMaxGas => &["the subject is no HANDLE"],
+            Self::Dirty => {
+                &["the subject is no DATA", "the bitmap has more bytes", "the bitmap cannot be written there"]
+            }
+            Self::Resume => &[
+                "the subject is no HANDLE",
+                "the HANDLE is in the table of another VM",
+                "the VM has not faulted",
+            ],
+        }
+    }
+}
+
+impl KernelCall {
+    /// The ways in which the call can fail, besides a reference that leads nowhere.
+    #[must_use]
+    pub const fn failures(self) -> &'static [&'static str] {
+        match self {
+            Self::Reply | Self::Protocol => &[],
+            Self::Untyped => &[
+                "there are not so many pages",
+                "the destination leads nowhere",
+                "the destination is not empty",
+            ],
+            Self::Data => &[
+                "no bytes",
+                "the destination is no DATA",
+                "the source has not these bytes",
+                "the destination has not these bytes",
+            ],
+            Self::Code => {
+                &["there are 65,535 VMs", "the destination leads nowhere", "the destination is not empty"]
+            }
+            Self::Handle | Self::Callable => &[
+                "there is no such VM",
+                "the VM is not idle",
+                "what the passed capability takes the place of cannot be dropped",
+            ],
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -41,6 +41,16 @@ fn tables() -> Result<String, std::fmt::Error> {
         let (operands, price) = (operands(call.operands()), price(call.price()));
         writeln!(out, "| {kind} | {name} | {operands} | {effect} | {price} |")?;
     }
+    out += "\nWhat fails, besides references that lead nowhere:\n\n";
+    let ops = EcallOp::ALL.iter().map(|op| (op.name(), op.failures()));
+    let calls = KernelCall::ALL.iter().map(|call| (call.name(), call.failures()));
+    // CALL_VM is there twice.
+    let mut last = "";
+    for (name, failures) in ops.chain(calls).filter(|(_, failures)| !failures.is_empty()) {
+        if name != core::mem::replace(&mut last, name) {
+            writeln!(out, "* {name}: {}", failures.join("; "))?;
+        }
+    }
     out.push('\n');
     Ok(out)
 }

@@ -3,13 +3,13 @@
 //! `JAVM_SEQUENCES` multiplies the number of sequences. A failure names its seed and the steps that led to it.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use javm_exec::{Backend, Config, Engine, GasModel};
 use javm_testkit::{
     Rng,
     kernel_model::{
-        Cap, Event, Fault,
+        Cap, Event, Fault, State,
         against::{Way, World},
         generate,
     },
@@ -31,6 +31,8 @@ struct Tally {
     mapped_back: u64,
     /// The deepest that calls were nested.
     depth: usize,
+    /// How the states of VMs changed.
+    transitions: BTreeSet<(State, State)>,
 }
 
 impl Tally {
@@ -40,6 +42,7 @@ impl Tally {
         self.hops.iter_mut().zip(other.hops).for_each(|(sum, n)| *sum += n);
         self.mapped_back += other.mapped_back;
         self.depth = self.depth.max(other.depth);
+        self.transitions.extend(other.transitions);
     }
 
     fn median(&self) -> u64 {
@@ -74,7 +77,12 @@ fn sequence(world: &World, seed: u64, way: Way, every_byte: bool, tally: &mut Ta
         steps.push(step.clone());
         let saved = pair.model.frames.last().is_some_and(|frame| frame.saved.is_some());
         let passed = matches!(pair.model.cap((pair.model.active, 0)), Some(Cap::Data(_)));
+        let before: Vec<_> = pair.model.vms.values().map(|vm| (vm.name, vm.state)).collect();
         let result = pair.step(&mut rng, way, &step);
+        tally.transitions.extend(before.into_iter().filter_map(|(name, from)| {
+            let to = pair.model.vm(name)?.state;
+            (from != to).then_some((from, to))
+        }));
         let result =
             result.and_then(|on| if every_byte { pair.compare_contents().map(|()| on) } else { Ok(on) });
         let goes_on = match result {
@@ -140,6 +148,17 @@ fn engine(backend: Backend) -> Engine {
     Engine::new(Config::new().backend(backend).gas_model(GasModel::Pipeline)).unwrap()
 }
 
+/// The ways in which a VM's state changes: there is no other.
+const TRANSITIONS: [(State, State); 7] = [
+    (State::Idle, State::Running),
+    (State::Running, State::Idle),
+    (State::Running, State::Waiting),
+    (State::Running, State::Halted),
+    (State::Running, State::Faulted),
+    (State::Waiting, State::Running),
+    (State::Faulted, State::Running),
+];
+
 /// Everything that an operation can be when it succeeds.
 const OPERATIONS: [&str; 18] = [
     "CALL CALLABLE",
@@ -174,6 +193,7 @@ fn check(tally: &Tally, least: u64) {
         assert!(n >= least, "{fault:?} was delivered only {n} times");
     }
     println!("through handles {:?}, mapped back {}, depth {}", tally.hops, tally.mapped_back, tally.depth);
+    assert_eq!(tally.transitions, BTreeSet::from(TRANSITIONS));
     assert!(tally.hops.iter().all(|n| *n >= least), "{:?}", tally.hops);
     assert!(tally.mapped_back >= least / 4 && tally.depth >= 4);
     assert!(tally.median() >= 20, "half of the sequences have at most {} successes", tally.median());
