@@ -26,7 +26,8 @@ use crate::kinds::Cap;
 use crate::name::{CapHashOrRef, CapRef};
 use crate::store::CapStore;
 pub use collect::CallMark;
-use table::{Content, HashTable, Settled, Slab};
+pub use table::CapMap;
+use table::{Content, Settled, Slab};
 
 /// How many bytes of encodings a directory keeps of fetched values unless told otherwise: 256 MiB.
 pub const DEFAULT_FETCH_BUDGET: u64 = 256 << 20;
@@ -52,14 +53,14 @@ impl Owner {
 
 /// Values that were fetched from the store.
 struct Fetched {
-    caps: HashTable<Arc<Cap>>,
+    caps: CapMap<Arc<Cap>>,
     bytes: u64,
     budget: u64,
 }
 
 /// The values that a caller holds. The module's text tells how they come and go.
 pub struct CacheDirectory {
-    settled: HashTable<Settled>,
+    settled: CapMap<Settled>,
     working: Slab,
     fetched: Mutex<Fetched>,
     store: Option<Arc<dyn CapStore>>,
@@ -85,13 +86,9 @@ impl CacheDirectory {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            settled: HashTable::default(),
+            settled: CapMap::default(),
             working: Slab::default(),
-            fetched: Mutex::new(Fetched {
-                caps: HashTable::default(),
-                bytes: 0,
-                budget: DEFAULT_FETCH_BUDGET,
-            }),
+            fetched: Mutex::new(Fetched { caps: CapMap::default(), bytes: 0, budget: DEFAULT_FETCH_BUDGET }),
             store: None,
             calls: collect::Calls::new(),
             owners: 0,
@@ -184,6 +181,20 @@ impl CacheDirectory {
             Some(held) => Ok(Arc::clone(&held.cap)),
             None => self.fetch_missing(hash),
         }
+    }
+
+    /// The value that a name stands for, where the directory itself holds it: never asks the store.
+    #[must_use]
+    pub fn held(&self, name: CapHashOrRef) -> Option<&Cap> {
+        let hash = match name {
+            CapHashOrRef::Hash(hash) => hash,
+            CapHashOrRef::Ref(reference) => match &self.working.get(reference)?.content {
+                Content::Working(cap) => return Some(cap),
+                Content::Settled(hash) => *hash,
+                Content::Free => return None,
+            },
+        };
+        self.settled.get(&hash).map(|held| &*held.cap)
     }
 
     #[cold]

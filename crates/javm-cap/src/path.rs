@@ -90,6 +90,9 @@ pub fn write_path(
     content: Option<CapHashOrRef>,
     owner: Owner,
 ) -> Result<Option<CapHashOrRef>, OpFailure> {
+    if path.is_root() {
+        return write_root(root, path, content);
+    }
     // Down: the cnodes below the root, each with the name by which its parent knows it.
     let mut way: [Option<(CapHashOrRef, Arc<Cap>)>; MAX_STEPS] = [const { None }; MAX_STEPS];
     let mut name = slot_in(root, SlotIdx(u32::from(path.root_slot())), path)?;
@@ -128,6 +131,19 @@ pub fn write_path(
     }
     root.set(SlotIdx(u32::from(path.root_slot())), content)?;
     Ok(old)
+}
+
+/// [`write_path`] of a root slot.
+fn write_root(
+    root: &mut CNodeCap,
+    path: SlotPath,
+    content: Option<CapHashOrRef>,
+) -> Result<Option<CapHashOrRef>, OpFailure> {
+    let (slot, slots) = (SlotIdx(u32::from(path.root_slot())), root.slots());
+    if slot.0 >= slots {
+        return Err(OpError::SlotRange { path, slot, slots }.into());
+    }
+    Ok(root.set(slot, content)?)
 }
 
 /// Moves what the slot `src` holds to `dst`, dropping what was there; `src` becomes empty.

@@ -6,15 +6,13 @@
 //!
 //! Source: capability machine, section 6.
 
-use std::sync::Arc;
-
 use javm_abi::{
     GuestOp, SlotPath,
     reg::{A0, A1, A2, NUM_REGS},
     status,
 };
 use javm_cap::{
-    CNodeCap, CacheDirectory, Cap, CapHash, CapHashOrRef, InstanceCap, Kind, OpError, OpFailure,
+    CNodeCap, CacheDirectory, Cap, CapHash, CapHashOrRef, InstanceCap, Kind, Memory, OpError, OpFailure,
     ROOT_SIZE_LOG, SlotIdx, Status, path,
 };
 use javm_exec::{ExitReason, Instance};
@@ -24,6 +22,7 @@ use crate::{
     callstack::InstanceEntry,
     error::VmError,
     fault::{FaultDetail, FaultInfo, NotStarted},
+    held::HeldInstance,
     image_cache::LoadedImage,
     kernel_assist::{KernelAssist, KernelImage},
     layout::{self, LayoutFailure},
@@ -53,7 +52,7 @@ impl<E: Into<VmError>> From<E> for StartFailure {
 pub(crate) struct Start {
     pub(crate) caller: Option<usize>,
     pub(crate) name: CapHashOrRef,
-    pub(crate) instance: Arc<InstanceCap>,
+    pub(crate) instance: HeldInstance,
     pub(crate) endpoint: u64,
     pub(crate) args: [u64; 4],
     pub(crate) scratchpad: Option<CapHashOrRef>,
@@ -71,10 +70,8 @@ impl<K: KernelAssist> Vm<K> {
         scratchpad: Option<CapHashOrRef>,
     ) -> Result<Flow, VmError> {
         let name = CapHashOrRef::Hash(hash);
-        let instance = match &*cache.fetch(name)? {
-            Cap::Instance(instance) => Arc::new(instance.clone()),
-            other => return Err(VmError::NotAnInstance { found: other.kind() }),
-        };
+        let instance =
+            HeldInstance::new(cache.fetch(name)?).map_err(|found| VmError::NotAnInstance { found })?;
         if !matches!(instance.status(), Status::Idle { .. }) {
             return Err(VmError::NotIdle);
         }
@@ -107,7 +104,11 @@ impl<K: KernelAssist> Vm<K> {
             Err(OpFailure::Refused(error)) => return self.refuse(cache, index, number, error),
             Err(OpFailure::Host(error)) => return Err(error.into()),
         };
-        if let Some(image) = KernelImage::from_hash(&start.instance.image_hash) {
+        // No image of the kernel's is ever loaded.
+        let hash = &start.instance.image_hash;
+        if !self.image_cache.contains(hash)
+            && let Some(image) = KernelImage::from_hash(hash)
+        {
             return self.native_call(cache, index, image, &start);
         }
         let endpoint = start.endpoint;
@@ -135,19 +136,18 @@ impl<K: KernelAssist> Vm<K> {
         let target = decode_path(regs[A0])?;
         check_callee_slot(target)?;
         let name = path::read_source(cache, &caller.table, target)?;
-        let cap = cache.fetch(name)?;
-        let Cap::Instance(instance) = &*cap else {
-            return Err(
-                OpError::WrongKind { path: target, expected: &[Kind::Instance], found: cap.kind() }.into()
-            );
-        };
+        let instance = HeldInstance::new(cache.fetch(name)?).map_err(|found| OpError::WrongKind {
+            path: target,
+            expected: &[Kind::Instance],
+            found,
+        })?;
         if !matches!(instance.status(), Status::Idle { .. }) {
             return Err(OpError::NotIdle { path: target }.into());
         }
         Ok(Start {
             caller: Some(index),
             name,
-            instance: Arc::new(instance.clone()),
+            instance,
             endpoint: regs[A1],
             args: [regs[A2], regs[A2 + 1], regs[A2 + 2], regs[A2 + 3]],
             scratchpad: caller.table.get(SCRATCHPAD),
@@ -160,7 +160,7 @@ impl<K: KernelAssist> Vm<K> {
         &mut self,
         cache: &mut CacheDirectory,
         start: Start,
-    ) -> Result<InstanceEntry, StartFailure> {
+    ) -> Result<Box<InstanceEntry>, StartFailure> {
         let Start { caller, name, instance, endpoint, args, scratchpad, target } = start;
         let image_hash = instance.image_hash;
         let refuse = |why| StartFailure::Refused { image: image_hash, why };
@@ -195,7 +195,7 @@ impl<K: KernelAssist> Vm<K> {
         };
         machine.regs.pc = def.entry_pc;
         machine.regs.gpr = entry_registers(&def.initial_regs, &instance, args);
-        let mut entry = InstanceEntry {
+        let mut entry = Box::new(InstanceEntry {
             caller,
             lineage: instance.image_hash_chain,
             base: instance,
@@ -215,7 +215,7 @@ impl<K: KernelAssist> Vm<K> {
             marker: None,
             yielded: None,
             awaiting: None,
-        };
+        });
         (entry.gas_payer, entry.quota_payer) = self.payers(&entry, self.stack.len());
         Ok(entry)
     }
@@ -236,7 +236,7 @@ impl<K: KernelAssist> Vm<K> {
         &mut self,
         cache: &mut CacheDirectory,
         index: usize,
-        entry: InstanceEntry,
+        entry: Box<InstanceEntry>,
     ) -> Result<Flow, VmError> {
         let caller = self.stack.at_mut(index);
         caller.table.set(SCRATCHPAD, None)?;
@@ -255,7 +255,6 @@ impl<K: KernelAssist> Vm<K> {
         let dirty = layout::dirty(cache, entry)?;
         let pages = layout::dirty_pages(&dirty);
         // The machine stays where it is when something cannot be paid, so that resuming halts again.
-        let meters = self.meters(cache, index)?;
         let quotas = self.quotas(cache, index)?;
         let bytes = pages.saturating_mul(javm_exec::PAGE_SIZE as u64);
         let quota = match paying_quota(&self.kernel_assist, quotas.as_deref(), bytes) {
@@ -263,7 +262,7 @@ impl<K: KernelAssist> Vm<K> {
             Err(quota) => return self.raise(cache, index, Raised::Storage(quota)),
         };
         // The price is that of REPLY, however the instance halts.
-        if !self.charge(&meters, GuestOp::Reply.price().of(pages)) {
+        if !self.charge_entry(cache, index, GuestOp::Reply.price().of(pages))? {
             let number = u64::from(GuestOp::Reply.number());
             return self.raise(cache, index, Raised::OutOfGas(FaultDetail::Price { number }));
         }
@@ -272,13 +271,11 @@ impl<K: KernelAssist> Vm<K> {
             unreachable!("freezing left it on top")
         };
         let value = entry.regs()[A0];
-        let mut instance = InstanceCap::new(entry.lineage, entry.image.hash, entry.base.root_cnode);
-        instance.set_memory(entry.base.memory().clone());
-        layout::commit(cache, &mut entry, &mut instance, &dirty)?;
+        let mut memory = entry.base.memory().clone();
+        layout::commit(cache, &mut entry, &mut memory, &dirty)?;
         self.recycle(&mut entry);
         let slot0 = entry.table.take(SCRATCHPAD)?;
-        instance.root_cnode = CapHashOrRef::Ref(cache.insert_working(Cap::CNode(entry.table)));
-        let name = CapHashOrRef::Ref(cache.insert_working(Cap::Instance(instance)));
+        let name = new_value(cache, &entry, memory);
         let emits = std::mem::take(&mut entry.emits);
         let Some(caller) = entry.caller else {
             self.commit_emits(cache, emits)?;
@@ -396,6 +393,23 @@ pub(crate) fn write_slot(
         Err(OpFailure::Host(error)) => Err(error.into()),
         Err(OpFailure::Refused(_)) => unreachable!("the path led to a slot when the call was made"),
     }
+}
+
+/// The value of an instance that has halted: a new one, unless nothing of it has changed.
+fn new_value(cache: &mut CacheDirectory, entry: &InstanceEntry, memory: Memory) -> CapHashOrRef {
+    if let Some(Cap::Instance(was)) = cache.held(entry.name)
+        && let Some(Cap::CNode(table)) = cache.held(was.root_cnode)
+        && was.is_plain()
+        && memory.size() == 0
+        && (was.image_hash_chain, was.image_hash) == (entry.lineage, entry.image.hash)
+        && table.is_copy_of(&entry.table)
+    {
+        return entry.name;
+    }
+    let table = CapHashOrRef::Ref(cache.insert_working(Cap::CNode(entry.table.clone())));
+    let mut instance = InstanceCap::new(entry.lineage, entry.image.hash, table);
+    instance.set_memory(memory);
+    CapHashOrRef::Ref(cache.insert_working(Cap::Instance(instance)))
 }
 
 /// The table of an instance, as a private copy.

@@ -15,10 +15,10 @@
 use std::sync::Arc;
 
 use javm_abi::SlotPath;
-use javm_cap::{CNodeCap, CapHash, CapHashOrRef, InstanceCap, Owner};
+use javm_cap::{CNodeCap, CapHash, CapHashOrRef, Owner};
 use javm_exec::Instance;
 
-use crate::image_cache::LoadedImage;
+use crate::{held::HeldInstance, image_cache::LoadedImage};
 
 /// How many calls deep an invocation may go unless [`Vm::with_max_depth`](crate::Vm::with_max_depth) says
 /// otherwise.
@@ -90,7 +90,7 @@ pub struct InstanceEntry {
     /// The endpoint it was entered by.
     pub(crate) endpoint: u8,
     /// Anonymous memory and saved registers as last committed.
-    pub(crate) base: Arc<InstanceCap>,
+    pub(crate) base: HeldInstance,
     /// Its table of slots, as it stands.
     pub(crate) table: CNodeCap,
     /// The current image.
@@ -149,8 +149,8 @@ impl CallStack {
         &self.entries
     }
 
-    pub(crate) fn push(&mut self, entry: InstanceEntry) {
-        self.entries.push(Entry::Instance(Box::new(entry)));
+    pub(crate) fn push(&mut self, entry: Box<InstanceEntry>) {
+        self.entries.push(Entry::Instance(entry));
     }
 
     pub(crate) fn push_reference(&mut self, reference: ReferenceEntry) {

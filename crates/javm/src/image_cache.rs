@@ -1,8 +1,8 @@
 //! [`ImageCache`]: images decoded and compiled once per hash, whatever backend runs them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use javm_cap::{CacheDirectory, Cap, CapError, CapHash, CapHashOrRef, ImageCap, Kind, image::Image};
+use javm_cap::{CacheDirectory, Cap, CapError, CapHash, CapHashOrRef, CapMap, ImageCap, Kind, image::Image};
 use javm_exec::{Code, Engine, Module};
 use javm_program::Program;
 
@@ -30,15 +30,15 @@ impl LoadedImage {
 #[derive(Debug)]
 pub struct ImageCache {
     engine: Engine,
-    images: HashMap<CapHash, Arc<LoadedImage>>,
-    programs: HashMap<CapHash, Arc<Program>>,
+    images: CapMap<Arc<LoadedImage>>,
+    programs: CapMap<Arc<Program>>,
 }
 
 impl ImageCache {
     /// An empty cache whose modules belong to this engine.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine, images: HashMap::new(), programs: HashMap::new() }
+        Self { engine, images: CapMap::default(), programs: CapMap::default() }
     }
 
     /// Whether no image was loaded yet.
@@ -51,6 +51,12 @@ impl ImageCache {
     #[must_use]
     pub fn len(&self) -> usize {
         self.images.len()
+    }
+
+    /// Whether the image with this hash is loaded.
+    #[must_use]
+    pub fn contains(&self, hash: &CapHash) -> bool {
+        self.images.contains_key(hash)
     }
 
     /// The engine that runs the images.

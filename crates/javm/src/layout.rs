@@ -13,7 +13,7 @@ use javm_abi::SlotPath;
 use javm_abi::reg::PAGE_SIZE;
 use javm_cap::tree::pages::PageTree;
 use javm_cap::{
-    CacheDirectory, Cap, CapError, CapHashOrRef, DataCap, EPHEMERAL_DEPTH, InstanceCap, OpFailure,
+    CacheDirectory, Cap, CapError, CapHashOrRef, DataCap, EPHEMERAL_DEPTH, OpFailure,
     image::{MappingSource, MemoryMapping},
     path,
 };
@@ -22,6 +22,7 @@ use javm_exec::{Access, MapError, Memory, PageSource, memory::same_page};
 use crate::{
     callstack::{InstanceEntry, LaidOut},
     fault::NotStarted,
+    held::HeldInstance,
     image_cache::LoadedImage,
 };
 
@@ -38,7 +39,7 @@ impl PageSource for DataPages {
 }
 
 /// Pages of an instance's anonymous memory.
-struct AnonymousPages(Arc<InstanceCap>);
+struct AnonymousPages(HeldInstance);
 
 impl PageSource for AnonymousPages {
     fn page(&self, index: u32) -> Option<&[u8]> {
@@ -84,7 +85,7 @@ pub(crate) fn lay_out(
     cache: &CacheDirectory,
     image: &LoadedImage,
     table: &javm_cap::CNodeCap,
-    instance: &Arc<InstanceCap>,
+    instance: &HeldInstance,
     stale: &[u32],
     memory: &mut Memory,
 ) -> Result<Vec<LaidOut>, LayoutFailure> {
@@ -120,7 +121,7 @@ pub(crate) fn lay_out(
     let pages = instance.memory().page_count() as u32;
     if pages > 0 {
         memory
-            .map(0, pages, Access::ReadWrite, Some((Arc::new(AnonymousPages(Arc::clone(instance))), 0)))
+            .map(0, pages, Access::ReadWrite, Some((Arc::new(AnonymousPages(instance.clone())), 0)))
             .map_err(|_| {
                 LayoutFailure::Refused(NotStarted::Layout {
                     mapping: mappings.len(),
@@ -316,11 +317,11 @@ pub(crate) fn carry_ephemeral(old: &InstanceEntry, image: &LoadedImage, memory: 
     }
 }
 
-/// Puts dirty pages into new working values: Data into their slots, anonymous memory into `instance`.
+/// Puts dirty pages into new working values, Data into their slots, and into anonymous memory.
 pub(crate) fn commit(
     cache: &mut CacheDirectory,
     entry: &mut InstanceEntry,
-    instance: &mut InstanceCap,
+    anonymous: &mut javm_cap::Memory,
     dirty: &[Dirty],
 ) -> Result<(), CapError> {
     let InstanceEntry { image, table, laid_out, machine, owner, .. } = entry;
@@ -328,11 +329,9 @@ pub(crate) fn commit(
     for d in dirty {
         let pages = d.pages.iter().map(|(index, page)| (*index, memory.page(*page).unwrap_or_default()));
         let Some(n) = d.mapping else {
-            let mut anonymous = instance.memory().clone();
             for (index, bytes) in pages {
                 anonymous.set_page(index, bytes);
             }
-            instance.set_memory(anonymous);
             continue;
         };
         let MappingSource::Slot(path) = image.image().memory_mappings[n].source else { continue };

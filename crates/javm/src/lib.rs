@@ -30,6 +30,7 @@ pub mod callstack;
 pub mod ecall;
 pub mod error;
 pub mod fault;
+mod held;
 pub mod image_cache;
 pub mod kernel_assist;
 mod layout;

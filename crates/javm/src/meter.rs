@@ -142,6 +142,24 @@ impl<K: KernelAssist> Vm<K> {
     }
 }
 
+impl<K: KernelAssist> Vm<K> {
+    /// Charges the entry at `index` outside a run. `false`, and nothing is taken, when nobody can pay.
+    pub(crate) fn charge_entry(
+        &mut self,
+        cache: &CacheDirectory,
+        index: usize,
+        price: u64,
+    ) -> Result<bool, CapError> {
+        match self.stack.at(index).gas_payer {
+            None => Ok(self.charge(&[0], price)),
+            Some(_) => {
+                let meters = self.meters(cache, index)?;
+                Ok(self.charge(&meters, price))
+            }
+        }
+    }
+}
+
 /// Which of these quotas pays `bytes`: `Ok(None)` is nobody because storage is free, `Err` the exhausted one.
 pub(crate) fn paying_quota<K: KernelAssist>(
     assist: &K,

@@ -19,8 +19,6 @@
 //!
 //! Source: capability machine, section 8.
 
-use std::sync::Arc;
-
 use javm_abi::{GuestOp, SlotPath, reg::PAGE_SIZE};
 use javm_cap::{
     CNodeCap, CacheDirectory, Cap, CapHash, CapHashOrRef, DataCap, InstanceCap, OpError, OpFailure,
@@ -34,6 +32,7 @@ use crate::{
     callstack::{InstanceEntry, Pause, PauseKind, PendingEmit, ReferenceEntry},
     error::VmError,
     fault::NotStarted,
+    held::HeldInstance,
     kernel_assist::{KernelAssist, KernelImage, kernel_instance, marker_hash},
     layout::{self, LayoutFailure},
     vm::{Flow, RootPause, Vm},
@@ -353,7 +352,7 @@ impl<K: KernelAssist> Vm<K> {
                     if let Some(handler) = caller.filter(|_| paused) {
                         self.stack.at_mut(handler).pauses.push(Pause { target, base: here });
                     }
-                    self.stack.push(thawed.entry);
+                    self.stack.push(Box::new(thawed.entry));
                     // Done last: its callee, or, where it is the yielder itself, how it was paused.
                     work.push(match thawed.callee {
                         Some((target, name)) => {
@@ -392,7 +391,7 @@ impl<K: KernelAssist> Vm<K> {
         };
         let (stale, paged, zeroed) = (small(&record.stale)?, small(&record.paged)?, small(&record.zeroed)?);
         let image = self.image_cache.load(cache, instance.image_hash)?;
-        let base = Arc::new(instance.clone());
+        let base = HeldInstance::from(instance.clone());
         let mut machine = Instance::new(&image.module);
         let laid_out = layout::lay_out(cache, &image, &table, &base, &stale, &mut machine.memory).map_err(
             |failure| match failure {

@@ -22,6 +22,7 @@ use crate::{
     callstack::InstanceEntry,
     error::VmError,
     fault::FaultDetail,
+    held::HeldInstance,
     image_cache::LoadedImage,
     kernel_assist::KernelAssist,
     layout::{self, LayoutFailure},
@@ -67,7 +68,9 @@ impl<K: KernelAssist> Vm<K> {
         let entry = self.stack.at_mut(index);
         let before = entry.table.clone();
         let mut base = (*entry.base).clone();
-        layout::commit(cache, entry, &mut base, &dirty)?;
+        let mut memory = base.memory().clone();
+        layout::commit(cache, entry, &mut memory, &dirty)?;
+        base.set_memory(memory);
         let table = std::mem::replace(&mut entry.table, before);
         let (table, machine, laid_out) = match lay_out_anew(cache, entry, &image, table, &base) {
             Ok(parts) => parts,
@@ -159,7 +162,7 @@ impl<K: KernelAssist> Vm<K> {
         }
         let entry = self.stack.at_mut(index);
         entry.lineage = lineage::step(&entry.lineage, &image.hash);
-        entry.base = Arc::new(base);
+        entry.base = base.into();
         entry.table = table;
         entry.image = image;
         entry.laid_out = laid_out;
@@ -207,7 +210,7 @@ fn lay_out_anew(
         }
     }
     let mut machine = Box::new(Instance::new(&image.module));
-    let base = Arc::new(base.clone());
+    let base = HeldInstance::from(base.clone());
     match layout::lay_out(cache, image, &table, &base, &[], &mut machine.memory) {
         Ok(laid_out) => Ok((table, machine, laid_out)),
         Err(LayoutFailure::Refused(_)) => {

@@ -13,11 +13,11 @@ use crate::kinds::Cap;
 use crate::name::CapRef;
 
 /// A map whose keys are hashes of values.
-pub(super) type HashTable<V> = HashMap<CapHash, V, Keyed>;
+pub type CapMap<V> = HashMap<CapHash, V, Keyed>;
 
 /// Builds hashers with one random key.
 #[derive(Clone, Debug)]
-pub(super) struct Keyed([u64; 2]);
+pub struct Keyed([u64; 2]);
 
 impl Default for Keyed {
     fn default() -> Self {
@@ -35,7 +35,8 @@ impl BuildHasher for Keyed {
 }
 
 /// Multiplies and folds: 16 bytes a step.
-pub(super) struct Fold {
+#[derive(Debug)]
+pub struct Fold {
     key: [u64; 2],
     state: u64,
 }

@@ -61,6 +61,13 @@ impl CNodeCap {
         if slot.0 < self.slots() { Ok(()) } else { Err(CapError::SlotRange { slot, slots: self.slots() }) }
     }
 
+    /// Whether neither has changed since one was cloned from the other. Cheap; `false` does not mean that they
+    /// differ.
+    #[must_use]
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        self.slots.is_copy_of(&other.slots)
+    }
+
     /// What the slot holds; `None` if it is empty or past the end.
     #[must_use]
     pub fn get(&self, slot: SlotIdx) -> Option<CapHashOrRef> {

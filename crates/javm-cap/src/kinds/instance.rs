@@ -232,6 +232,12 @@ impl InstanceCap {
         self.state.as_ref().map_or(&IDLE, |state| &state.status)
     }
 
+    /// Whether it is idle with zero registers and has no anonymous memory.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.state.is_none()
+    }
+
     /// Its anonymous memory.
     #[must_use]
     pub fn memory(&self) -> &Memory {

@@ -85,6 +85,16 @@ impl<L: Leaf> Tree<L> {
         self.root.as_ref().map_or(0, |root| root.count)
     }
 
+    /// Whether the two are made of the same nodes.
+    pub(crate) fn is_copy_of(&self, other: &Self) -> bool {
+        self.depth == other.depth
+            && match (&self.root, &other.root) {
+                (None, None) => true,
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                _ => false,
+            }
+    }
+
     /// Whether a leaf names a working value.
     pub(crate) fn has_refs(&self) -> bool {
         self.root.as_ref().is_some_and(|root| root.refs != 0)

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use super::{
-    Access, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE, Page, PageSource, page_of,
-    parts,
+    Access, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE, Page, PageSource, copy_page,
+    page_of, parts,
 };
 
 /// The page may be written, and is in the list of written pages. The sign, which is the cheapest bit to ask for.
@@ -270,9 +270,7 @@ impl CopyingMemory {
             if slot == self.pages.len() {
                 self.pages.push([0; PAGE_SIZE]);
             }
-            let (head, tail) = self.pages[slot].split_at_mut(original.map_or(0, |o| o.len().min(PAGE_SIZE)));
-            head.copy_from_slice(&original.unwrap_or_default()[..head.len()]);
-            tail.fill(0);
+            copy_page(&mut self.pages[slot], original);
             match self.free.pop() {
                 Some(slot) => self.touched[slot as usize] = page,
                 None => self.touched.push(page),

@@ -12,7 +12,7 @@ use super::{
     pool::IdleRegion,
     region::{Backing, Pages, Region, rights},
 };
-use crate::memory::{Access, PAGE_SIZE, same_page};
+use crate::memory::{Access, PAGE_SIZE, copy_page, same_page};
 
 /// Regions of at most as many pages are copied at once.
 const EAGER_PAGES: u32 = 16;
@@ -39,20 +39,6 @@ pub(super) struct Attached {
     lives: u32,
     /// The list of regions of its last use, kept for its memory.
     pub(super) spare: Vec<IdleRegion>,
-}
-
-/// What zeros are copied from: that is several times as fast as filling a page, which is done with string
-/// instructions whose start is slow.
-static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
-
-/// Writes a page of a source, zero-extended.
-fn copy_page(to: &mut [u8], from: Option<&[u8]>) {
-    let from = from.unwrap_or(&[]);
-    let n = from.len().min(to.len());
-    to[..n].copy_from_slice(&from[..n]);
-    let rest = &mut to[n..];
-    // Hidden from the compiler, which would turn it into a fill.
-    rest.copy_from_slice(&core::hint::black_box(&ZEROS)[..rest.len()]);
 }
 
 impl Attached {
