@@ -107,7 +107,10 @@ pub(crate) enum CliError {
     /// There is nothing in a slot.
     #[error("slot {path} of `{name}` holds no instance")]
     NoInstance { name: String, path: SlotPath },
-    /// A scenario cannot be read.
+    /// An answer of a script makes no sense, or cannot be given.
+    #[error("the answer to `{symbol}`: {reason}")]
+    Answer { symbol: String, reason: &'static str },
+    /// A scenario or a script cannot be read.
     #[error("{name}: {source}")]
     Scenario { name: String, source: Box<toml::de::Error> },
     /// A step of a scenario makes no sense.

@@ -1,4 +1,5 @@
-//! A program flat on the engine: its own memory and registers, no slots, and no host that knows its calls.
+//! A program flat on the engine: its own memory and registers, no slots, and no host that knows its calls but a
+//! script's.
 
 use std::{collections::BTreeSet, io::Write, time::Instant};
 
@@ -12,6 +13,7 @@ use javm_program::{Format, Program, Region};
 use super::{
     Args,
     report::{Entry, Gas, HostCalls, Memory, Outcome, RunReport},
+    syscalls::Syscalls,
 };
 use crate::{
     error::CliError,
@@ -56,7 +58,28 @@ impl EcallHandler for NoHost {
     }
 }
 
-pub(super) fn run(args: &Args, program: &Program) -> Result<RunReport, CliError> {
+/// Who answers the calls.
+enum Host {
+    Nobody(NoHost),
+    Script(Syscalls),
+}
+
+impl EcallHandler for Host {
+    fn ecall(
+        &mut self,
+        kind: EcallKind,
+        regs: &mut Regs,
+        mem: &mut dyn Mem,
+        gas: &mut GasCounter,
+    ) -> EcallResult {
+        match self {
+            Self::Nobody(host) => host.ecall(kind, regs, mem, gas),
+            Self::Script(host) => host.ecall(kind, regs, mem, gas),
+        }
+    }
+}
+
+pub(super) fn run(args: &Args, program: &Program, json: bool) -> Result<RunReport, CliError> {
     let jam = matches!(program.format(), Format::JamService { .. });
     check(args, jam)?;
     let (numbers, input) = args.arguments(if jam { 0 } else { ARGUMENTS })?;
@@ -80,7 +103,10 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<RunReport, CliError>
     machine.regs.pc = pc;
     machine.gas = GasCounter::new(args.gas);
 
-    let mut host = NoHost::default();
+    let mut host = match &args.syscalls {
+        Some(script) => Host::Script(Syscalls::new(script, program.imports(), json)?),
+        None => Host::Nobody(NoHost::default()),
+    };
     let start = Instant::now();
     let exit = if args.trace {
         machine.run_traced(&mut host, &mut |step| trace(step))
@@ -89,7 +115,19 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<RunReport, CliError>
     };
     let wall_time_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
 
+    let (host_calls, syscalls) = match host {
+        Host::Nobody(NoHost { count, numbers }) => {
+            (HostCalls { count, numbers: numbers.into_iter().collect() }, None)
+        }
+        Host::Script(Syscalls { error: Some(error), .. }) => return Err(error),
+        Host::Script(Syscalls { count, seen, .. }) => (HostCalls { count, numbers: Vec::new() }, Some(seen)),
+    };
     let halted = exit == ExitReason::Halt;
+    let outcome = match exit {
+        ExitReason::Halt => Outcome::Halt,
+        ExitReason::HostCall(_) | ExitReason::Ecall => Outcome::Pause,
+        _ => Outcome::Fault,
+    };
     let output = if jam && halted { output(&mut machine) } else { Vec::new() };
     if let Some(file) = args.output.as_ref().filter(|_| halted) {
         load::write(file, &output)?;
@@ -102,15 +140,16 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<RunReport, CliError>
         entry: Entry { endpoint: None, name, pc },
         backend: RunReport::backend(&engine),
         gas_model: engine.gas_model().to_string(),
-        outcome: if halted { Outcome::Halt } else { Outcome::Fault },
+        outcome,
         value,
         value_hex: value.map(|v| format!("{v:#x}")),
         gas: Gas::new(args.gas, args.gas - machine.gas.remaining()),
         memory: Memory::of(&machine, &regions),
         instance: None,
         output: (jam && halted).then(|| held(&output)).transpose()?,
-        host_calls: Some(HostCalls { count: host.count, numbers: host.numbers.into_iter().collect() }),
-        fault: (!halted).then(|| FaultReport::of_machine(exit, &machine.regs, program)),
+        host_calls: Some(host_calls),
+        syscalls,
+        fault: (outcome == Outcome::Fault).then(|| FaultReport::of_machine(exit, &machine.regs, program)),
         handled_fault: None,
         wall_time_ns,
     })

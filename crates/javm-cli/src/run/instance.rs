@@ -73,6 +73,7 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<RunReport, CliError>
         instance: Some(InstanceHashes { image: hex(&image), before: hex(&before), after: hex(&after) }),
         output: slot0.map(|name| world.held(name)).transpose()?,
         host_calls: None,
+        syscalls: None,
         fault,
         handled_fault,
         wall_time_ns,

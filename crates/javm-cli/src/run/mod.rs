@@ -2,11 +2,12 @@
 //!
 //! PolkaVM programs, ELF files and manifests run as instances of the capability machine (`instance.rs`); bare
 //! blobs and JAM programs, which say nothing of endpoints or of what their host calls mean, run flat on the
-//! engine (`flat.rs`). Both make one [`report::RunReport`].
+//! engine (`flat.rs`), with a script for a host if there is one (`syscalls.rs`). Both make one [`report::RunReport`].
 
 mod flat;
 mod instance;
 mod report;
+mod syscalls;
 
 use std::path::PathBuf;
 
@@ -50,6 +51,10 @@ pub(crate) struct Args {
     /// Run flat on the engine: no slots, every host call answers WHAT.
     #[arg(long)]
     flat: bool,
+    /// Run flat with a host that prints each syscall and answers it as this TOML file says, or as the lines
+    /// of standard input do if it is `-`.
+    #[arg(long, value_name = "SCRIPT")]
+    syscalls: Option<PathBuf>,
     /// Print every instruction with the registers before it, to standard error (flat runs).
     #[arg(long)]
     trace: bool,
@@ -80,10 +85,11 @@ impl Args {
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<Exit, CliError> {
     let program = load::program(&args.program, args.load)?;
     let flat = match program.format() {
-        Format::PolkaVm { .. } | Format::Elf | Format::Manifest => args.flat,
+        Format::PolkaVm { .. } | Format::Elf | Format::Manifest => args.flat || args.syscalls.is_some(),
         _ => true,
     };
-    let report = if flat { flat::run(args, &program)? } else { instance::run(args, &program)? };
+    let report =
+        if flat { flat::run(args, &program, out.is_json())? } else { instance::run(args, &program)? };
     out.report(&report, report::RunReport::text)?;
     Ok(report.exit())
 }

@@ -6,6 +6,7 @@ use javm_exec::{Engine, Instance, PAGE_SIZE, memory::same_page};
 use javm_program::Region;
 use serde::Serialize;
 
+use super::syscalls::Seen;
 use crate::{
     Exit,
     fault::FaultReport,
@@ -46,6 +47,8 @@ pub(crate) struct RunReport {
     pub(crate) output: Option<Held>,
     /// What a host call was answered with, flat.
     pub(crate) host_calls: Option<HostCalls>,
+    /// With a script: the first thousand syscalls.
+    pub(crate) syscalls: Option<Vec<Seen>>,
     pub(crate) fault: Option<FaultReport>,
     /// A fault below the call, which a caller handled.
     pub(crate) handled_fault: Option<FaultReport>,
@@ -85,12 +88,12 @@ pub(crate) struct InstanceHashes {
     pub(crate) after: String,
 }
 
-/// Host calls of a flat run, which nobody knows.
+/// Host calls of a flat run.
 #[derive(Debug, Serialize)]
 pub(crate) struct HostCalls {
-    /// How many were answered with WHAT.
+    /// How many there were.
     pub(crate) count: u64,
-    /// The numbers, ascending.
+    /// The numbers of those that were answered with WHAT, ascending.
     pub(crate) numbers: Vec<u32>,
 }
 
@@ -147,6 +150,7 @@ impl RunReport {
         let outcome = match self.outcome {
             Outcome::Halt => paint.text(Style::Good, "halt"),
             Outcome::Fault => paint.text(Style::Bad, "fault"),
+            Outcome::Pause if self.syscalls.is_some() => "pause: a syscall without an answer".to_owned(),
             Outcome::Pause => "pause: a yield that nobody below caught".to_owned(),
         };
         fields.add("outcome", outcome);
@@ -168,7 +172,10 @@ impl RunReport {
         fields.maybe("output", self.output.as_ref().map(Held::line));
         if let Some(calls) = self.host_calls.as_ref().filter(|calls| calls.count > 0) {
             let numbers: Vec<_> = calls.numbers.iter().map(u32::to_string).collect();
-            let text = format!("{}, answered WHAT: {}", count(calls.count, "host call"), numbers.join(", "));
+            let text = match &self.syscalls {
+                Some(_) => count(calls.count, "syscall"),
+                None => format!("{}, answered WHAT: {}", count(calls.count, "host call"), numbers.join(", ")),
+            };
             fields.add("calls", text);
         }
         if let Some(fault) = &self.fault {
