@@ -1,8 +1,11 @@
 //! [`Instance`]: one run of a module.
 
 use javm_isa::Instruction;
+use javm_sys::Session;
 
-use crate::{EcallHandler, ExitReason, GasCounter, Memory, Module, Regs, interp::Machine, jit};
+use crate::{
+    EcallHandler, ExitReason, GasCounter, Memory, Module, Regs, interp::Machine, jit, jit::Resumption,
+};
 
 /// A machine: a module with registers, gas and memory of its own.
 ///
@@ -56,9 +59,11 @@ impl Instance {
         let Self { module, regs, gas, gas_charged, memory } = self;
         if let Memory::Window(window) = memory
             && let Some(program) = module.recompiled()
+            && let Some(session) = Session::new()
         {
             let machine = Machine { regs, gas, gas_charged };
-            if let Some(reason) = jit::run(program, module.code(), machine, window, handler) {
+            let entering = (&session, &mut Resumption::default());
+            if let Some(reason) = jit::run(program, module.code(), machine, window, handler, entering) {
                 return reason;
             }
         }

@@ -4,7 +4,7 @@
 use javm_exec::{
     Access, Backend, Code, Config, Engine, ExitReason, Fault, GasCounter, Mem, Module, PAGE_SIZE, Regs,
     interp::Machine,
-    memory::{Extent, PAGE_COUNT, SharedMemory, SharedSpace, SharedStore},
+    memory::{Extent, PAGE_COUNT, SharedMemory, SharedRun, SharedSpace, SharedStore},
 };
 use javm_isa::asm::assemble;
 use javm_testkit::rng::Rng;
@@ -47,7 +47,7 @@ impl Side {
         let (mut regs, mut gas, mut gas_charged) = (Regs { pc: 0, gpr }, GasCounter::new(gas), false);
         let machine = Machine { regs: &mut regs, gas: &mut gas, gas_charged: &mut gas_charged };
         let mut memory = SharedMemory { space: &mut self.spaces[space], store: &mut self.store };
-        let reason = self.module.run_shared(machine, &mut memory);
+        let reason = self.module.run_shared(machine, &mut memory, &SharedRun::new());
         (reason, regs, gas.remaining(), gas_charged)
     }
 

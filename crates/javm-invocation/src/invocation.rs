@@ -12,7 +12,7 @@ use javm_abi::{
 use javm_exec::{
     Access, Engine, ExitReason, Mem, Module, Regs,
     interp::Machine,
-    memory::{Extent, SharedMemory, SharedStore},
+    memory::{Extent, SharedMemory, SharedRun, SharedStore},
 };
 
 use crate::{
@@ -170,8 +170,9 @@ impl Invocation {
     /// gas and page faults of the first VM are tried again, with what [`Self::set_gas`] and the memory are then.
     /// Never [`DispatchResult::Continue`].
     pub fn run(&mut self) -> DispatchResult {
+        let run = SharedRun::new();
         loop {
-            let result = self.step();
+            let result = self.step_in(&run);
             if result != DispatchResult::Continue {
                 return result;
             }
@@ -181,7 +182,14 @@ impl Invocation {
     /// Runs the active VM up to its next operation or fault, and does that; [`DispatchResult::Continue`] when a VM
     /// can go on. The sum of steps equals a run.
     pub fn step(&mut self) -> DispatchResult {
-        self.stands_still().unwrap_or_else(|| self.run_active())
+        self.step_in(&SharedRun::new())
+    }
+
+    fn step_in(&mut self, run: &SharedRun) -> DispatchResult {
+        if let Some(result) = self.stands_still() {
+            return result;
+        }
+        self.run_active(run)
     }
 
     /// As [`Self::run`], asking `handler` at protocol calls, with the id. It sees the invocation as it stands at
@@ -222,13 +230,13 @@ impl Invocation {
     }
 
     /// Runs the active VM up to its next operation or fault, and does that.
-    fn run_active(&mut self) -> DispatchResult {
+    fn run_active(&mut self, run: &SharedRun) -> DispatchResult {
         let Self { codes, vms, store, active, .. } = self;
         let vm = vms.at_mut(*active).expect("a VM on the stack is not dropped");
         let module = &codes[usize::from(vm.code)];
         let machine = Machine { regs: &mut vm.regs, gas: &mut vm.gas, gas_charged: &mut vm.gas_charged };
         let memory = &mut SharedMemory { space: &mut vm.space, store };
-        let reason = module.run_shared(machine, memory);
+        let reason = module.run_shared(machine, memory, run);
         let call = match reason {
             ExitReason::HostCall(imm) => Some(imm),
             ExitReason::Ecall => None,

@@ -22,5 +22,5 @@ mod region;
 mod regs;
 mod run;
 
-pub(crate) use program::Program;
+pub(crate) use program::{Program, Resumption};
 pub(crate) use run::run;

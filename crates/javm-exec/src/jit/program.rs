@@ -57,9 +57,23 @@ impl Region {
     }
 }
 
+/// Where a program can be entered again without looking for it: behind a host call that ended a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Resumption {
+    /// Number of the program; 0 is none's.
+    program: u64,
+    region: u32,
+    /// Number of the host call in the region.
+    number: u64,
+    /// The instruction behind it.
+    pc: u32,
+}
+
 /// A program as the recompiler runs it.
 #[derive(Debug)]
 pub(crate) struct Program {
+    /// Tells it from all others.
+    id: u64,
     model: GasModel,
     index: BlockIndex,
     /// What an entry at the end of the code costs.
@@ -77,6 +91,7 @@ pub(crate) struct Program {
 impl Program {
     /// Prepares a program; nothing is compiled yet. `None` when code cannot be published at all.
     pub(crate) fn new(code: &Code, model: GasModel) -> Option<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let shared = Shared::get()?;
         let index = BlockIndex::new(code);
         let jumps = code.jump_table();
@@ -89,6 +104,7 @@ impl Program {
         }
         let regions = (0..index.regions()).map(|_| OnceLock::new()).collect();
         Some(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             model,
             end_cost: end_cost(code, model),
             regions,
@@ -233,6 +249,21 @@ impl Program {
             None => region.tables.entry(code, pc)?,
         };
         Some((region.entry(native), cost))
+    }
+
+    /// Where to go on behind the host call that [`Self::site`] knows, at `pc`.
+    #[inline]
+    pub(super) const fn behind(&self, region: u32, number: u64, pc: u32) -> Resumption {
+        Resumption { program: self.id, region, number, pc }
+    }
+
+    /// As [`Self::entry`], for an instruction whose block is paid, if it is the one that is resumed.
+    #[inline]
+    pub(super) fn resume(&self, at: Resumption, pc: u32) -> Option<Entry<'_>> {
+        if at.program != self.id || at.pc != pc {
+            return None;
+        }
+        self.site(at.region, at.number).map(|(.., entry)| entry)
     }
 
     /// Where the block at `pc` is entered, its gas not yet taken; the next jump there finds it in the table. `None`

@@ -3,7 +3,11 @@
 use javm_isa::{Code, Op};
 use javm_sys::{Session, frame::KIND_FAULT};
 
-use super::{exits::kind, program::Program, publish};
+use super::{
+    exits::kind,
+    program::{Program, Resumption},
+    publish,
+};
 use crate::{EcallHandler, EcallResult, ExitReason, Fault, Regs, interp::Machine, memory::NativeMemory};
 
 /// What the low bits of [`KIND_FAULT`] are.
@@ -11,16 +15,18 @@ const FAULT: u32 = KIND_FAULT % (1 << kind::BITS);
 
 /// Runs until something ends it. `None` when it has to go on with the interpreter, from where the machine then
 /// stands: the memory can no longer be run on natively, or the code at hand cannot be compiled.
+///
+/// Where a host call ends the run, `resumption` is set to what is behind it; it saves looking for that.
 pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
     program: &Program,
     code: &Code,
     machine: Machine<'_>,
     memory: &mut M,
     handler: &mut H,
+    (session, resumption): (&Session, &mut Resumption),
 ) -> Option<ExitReason> {
     let Machine { regs, gas: counter, gas_charged } = machine;
     memory.view()?;
-    let session = Session::new()?;
     // Entering anywhere but at an instruction panics, and costs nothing; the end of the code is an
     // instruction in this respect.
     let Ok(pc) = u32::try_from(regs.pc) else { return Some(ExitReason::Panic) };
@@ -34,13 +40,19 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
     if !code.is_instruction_start(u64::from(pc)) {
         return Some(ExitReason::Panic);
     }
-    let (mut entry, cost) = program.entry(code, pc)?;
-    if !*gas_charged {
-        if !counter.charge(u64::from(cost)) {
-            return Some(ExitReason::OutOfGas);
+    let mut entry = match program.resume(*resumption, pc).filter(|_| *gas_charged) {
+        Some(entry) => entry,
+        None => {
+            let (entry, cost) = program.entry(code, pc)?;
+            if !*gas_charged {
+                if !counter.charge(u64::from(cost)) {
+                    return Some(ExitReason::OutOfGas);
+                }
+                *gas_charged = true;
+            }
+            entry
         }
-        *gas_charged = true;
-    }
+    };
     let mut gas = counter.remaining();
     let reason = loop {
         let Some(view) = memory.view() else {
@@ -48,16 +60,18 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
             counter.set(gas);
             return None;
         };
-        let exit = publish::enter(&session, entry, view, program.table(), (&mut regs.gpr, &mut gas));
+        let exit = publish::enter(session, entry, view, program.table(), (&mut regs.gpr, &mut gas));
         match exit.kind % (1 << kind::BITS) {
             kind::ECALL => {
-                let (pc, kind, next) = program.site(exit.kind >> kind::BITS, exit.argument)?;
+                let (region, number) = (exit.kind >> kind::BITS, exit.argument);
+                let (pc, kind, next) = program.site(region, number)?;
                 regs.pc = u64::from(pc);
                 counter.set(gas);
                 let result = handler.ecall(kind, regs, memory, counter);
                 gas = counter.remaining();
                 regs.pc = u64::from(pc);
                 if let EcallResult::Exit(reason) = result {
+                    *resumption = program.behind(region, number, code.next_pc(pc));
                     break reason;
                 }
                 entry = next;

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use javm_sys::{View, Window};
 
 pub use copying::CopyingMemory;
-pub use shared::{Extent, SharedMemory, SharedSpace, SharedStore};
+pub use shared::{Extent, SharedMemory, SharedRun, SharedSpace, SharedStore};
 pub use window::WindowMemory;
 pub(crate) use window::WindowPool;
 

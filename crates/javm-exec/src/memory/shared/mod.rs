@@ -1,7 +1,7 @@
 //! Address spaces over pages that they share.
 //!
 //! [`SharedStore`] has the pages, [`SharedSpace`] is one address space: which pages of the store are mapped where.
-//! [`SharedMemory`] is the two together, which is what guest code runs on. Mapping copies nothing: what is written
+//! [`SharedMemory`] is the two together, which is what guest code runs on, during a [`SharedRun`]. Mapping copies nothing: what is written
 //! through one space is what the other reads.
 //!
 //! What is mapped is said by a list of mappings, each an [`Extent`] of the store at a base page with one bit per
@@ -16,6 +16,7 @@ mod native;
 mod store;
 mod windows;
 
+pub use native::SharedRun;
 pub use store::{Extent, SharedStore};
 
 use super::{Access, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE};

@@ -9,13 +9,15 @@
 //!
 //! [`Windows::charge`]: super::windows::Windows::charge
 
-use javm_sys::{Rights, Short, View};
+use std::cell::OnceCell;
+
+use javm_sys::{Rights, Session, Short, View};
 
 use super::{SharedMemory, page_of, windows::Ticket};
 use crate::{
     Access, ExitOnEcall, ExitReason, Fault, GasCounter, Module,
     interp::Machine,
-    jit,
+    jit::{self, Resumption},
     memory::{GuestAccess, Mem, NativeMemory},
 };
 
@@ -36,6 +38,8 @@ pub(super) struct Attachment {
     outdated: Vec<(u32, u32)>,
     /// There were too many of them.
     all: bool,
+    /// Where code that ran on it last goes on.
+    resumption: Resumption,
 }
 
 impl Attachment {
@@ -193,10 +197,35 @@ impl NativeMemory for Native<'_, '_> {
     }
 }
 
+/// A stretch of time in which programs are run on shared memory, one after another: what they have to do once is done
+/// once.
+#[derive(Debug, Default)]
+pub struct SharedRun {
+    /// `None` inside: emitted code cannot run here.
+    session: OnceCell<Option<Session>>,
+}
+
+impl SharedRun {
+    /// Begins one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { session: OnceCell::new() }
+    }
+
+    fn session(&self) -> Option<&Session> {
+        self.session.get_or_init(Session::new).as_ref()
+    }
+}
+
 impl Module {
     /// Runs this program on shared memory until something ends it, be it an operation: what
     /// [`Instance::run`](crate::Instance::run) with [`ExitOnEcall`] does with a memory of its own.
-    pub fn run_shared(&self, machine: Machine<'_>, memory: &mut SharedMemory<'_>) -> ExitReason {
+    pub fn run_shared(
+        &self,
+        machine: Machine<'_>,
+        memory: &mut SharedMemory<'_>,
+        run: &SharedRun,
+    ) -> ExitReason {
         let Machine { regs, gas, gas_charged } = machine;
         if memory.store.native().is_none() {
             return self.interpreter().run_on(Machine { regs, gas, gas_charged }, memory, &mut ExitOnEcall);
@@ -207,10 +236,15 @@ impl Module {
             let credit = memory.store.native().is_some_and(|(_, windows)| windows.has_credit());
             let program = if credit { self.recompiled() } else { None };
             let mut reason = None;
-            if let Some(program) = program {
+            if let Some(program) = program
+                && let Some(session) = run.session()
+            {
                 let machine = Machine { regs, gas, gas_charged };
+                let mut resumption = memory.space.attachment.resumption;
                 let mut native = Native { memory, gone: false };
-                reason = jit::run(program, self.code(), machine, &mut native, &mut ExitOnEcall);
+                let entering = (session, &mut resumption);
+                reason = jit::run(program, self.code(), machine, &mut native, &mut ExitOnEcall, entering);
+                memory.space.attachment.resumption = resumption;
             }
             let kept = gas.remaining().saturating_sub(slice);
             if reason.is_none() {
