@@ -8,8 +8,8 @@ use javm_abi::{
 use javm_exec::{Access, GasCounter};
 
 use crate::{
-    Cap, DispatchResult, Invocation, VmFault, VmId, VmState,
-    invocation::{Frame, Outcome, Refusal},
+    Cap, Invocation, VmFault, VmId, VmState,
+    invocation::{Flow, Frame, Outcome, Refusal},
 };
 
 impl Invocation {
@@ -47,7 +47,7 @@ impl Invocation {
         let arguments: [u64; 4] = [7, 8, 9, 10].map(|r| self.me().regs.gpr[r]);
         self.enter(target, max_gas, ipc, saved);
         self.me().regs.gpr[7..=10].copy_from_slice(&arguments);
-        Ok(DispatchResult::Continue)
+        Ok(Flow::Continue)
     }
 
     /// Makes another VM the active one; the active one waits for it.
@@ -71,11 +71,11 @@ impl Invocation {
     }
 
     /// REPLY: ends the call that the active VM is in, or the invocation.
-    pub(crate) fn reply(&mut self) -> DispatchResult {
+    pub(crate) fn reply(&mut self) -> Flow {
         let value = self.me().regs.gpr[reg::A0];
         let Some(frame) = self.stack.pop() else {
             self.me().state = VmState::Halted;
-            return DispatchResult::RootHalt(value);
+            return Flow::RootHalt;
         };
         let callee = self.active;
         let me = self.me();
@@ -92,7 +92,7 @@ impl Invocation {
         me.gas.add(gas);
         (me.regs.gpr[reg::A0], me.regs.gpr[reg::A1]) = (value, CallStatus::Reply.number());
         me.state = VmState::Running;
-        DispatchResult::Continue
+        Flow::Continue
     }
 
     /// Puts what the callee has in its first slot where the caller took what it passed from. The slot is empty:
@@ -114,12 +114,12 @@ impl Invocation {
     }
 
     /// The active VM faults: its caller hears of it, or, of the first VM's, the embedder.
-    pub(crate) fn fault(&mut self, fault: VmFault) -> DispatchResult {
+    pub(crate) fn fault(&mut self, fault: VmFault) -> Flow {
         let Some(frame) = self.stack.pop() else {
             return match fault {
-                VmFault::Trap | VmFault::Panic => DispatchResult::RootPanic,
-                VmFault::OutOfGas => DispatchResult::RootOutOfGas,
-                VmFault::PageFault(address) => DispatchResult::RootPageFault(address),
+                VmFault::Trap | VmFault::Panic => Flow::RootPanic,
+                VmFault::OutOfGas => Flow::RootOutOfGas,
+                VmFault::PageFault(address) => Flow::RootPageFault(address),
             };
         };
         let me = self.me();
@@ -136,7 +136,7 @@ impl Invocation {
         me.gas.add(gas);
         (me.regs.gpr[reg::A0], me.regs.gpr[reg::A1]) = (detail, status.number());
         me.state = VmState::Running;
-        DispatchResult::Continue
+        Flow::Continue
     }
 }
 

@@ -10,9 +10,9 @@ use javm_exec::{
 };
 
 use crate::{
-    Cap, DataCap, DispatchResult, Invocation,
+    Cap, DataCap, Invocation,
     dispatch::Place,
-    invocation::{Outcome, Refusal},
+    invocation::{Flow, Outcome, Refusal},
 };
 
 impl Invocation {
@@ -40,7 +40,7 @@ impl Invocation {
         let place = self.resolve_empty(CapRef(destination as u32))?;
         self.table_mut(place.vm)?.set(place.slot, Cap::Data(DataCap::fresh(backing)));
         self.me().regs.gpr[reg::A0] = u64::from(place.slot);
-        Ok(DispatchResult::Continue)
+        Ok(Flow::Continue)
     }
 
     pub(crate) fn map(&mut self, place: Place) -> Result<(), Refusal> {
@@ -137,6 +137,6 @@ impl Invocation {
             return Err(Refusal::What);
         }
         self.me().regs.gpr[reg::A0] = len;
-        Ok(DispatchResult::Continue)
+        Ok(Flow::Continue)
     }
 }

@@ -6,8 +6,8 @@ use javm_abi::{
 };
 
 use crate::{
-    CallableCap, Cap, CapTable, DispatchResult, HandleCap, Invocation, VmState,
-    invocation::{Outcome, Refusal},
+    CallableCap, Cap, CapTable, HandleCap, Invocation, VmState,
+    invocation::{Flow, Outcome, Refusal},
 };
 
 /// A slot of a VM.
@@ -65,7 +65,7 @@ impl Invocation {
             EcallOp::Downgrade => self.downgrade(self.resolve(subject)?, object)?,
             EcallOp::Unknown => return Err(Refusal::What),
         }
-        Ok(DispatchResult::Continue)
+        Ok(Flow::Continue)
     }
 
     /// Calls what a reference names.
@@ -74,7 +74,7 @@ impl Invocation {
         match *self.cap(place).ok_or(Refusal::What)? {
             Cap::Protocol(id) => {
                 self.pending = Some(id);
-                Ok(self.stands_still().unwrap_or(DispatchResult::Continue))
+                Ok(Flow::ProtocolCall)
             }
             Cap::Handle(HandleCap { vm, max_gas }) | Cap::Callable(CallableCap { vm, max_gas }) => {
                 self.call_vm(vm, max_gas)
@@ -100,7 +100,7 @@ impl Invocation {
         let place = self.resolve_empty(CapRef(destination as u32))?;
         self.table_mut(place.vm)?.set(place.slot, Cap::Handle(HandleCap { vm, max_gas: None }));
         self.me().regs.gpr[reg::A0] = u64::from(place.slot);
-        Ok(DispatchResult::Continue)
+        Ok(Flow::Continue)
     }
 
     fn move_cap(&mut self, from: Place, to: Place) -> Result<(), Refusal> {
@@ -212,6 +212,6 @@ impl Invocation {
         self.vms.get(handle.vm).filter(|vm| vm.state == VmState::Faulted).ok_or(Refusal::What)?;
         self.charge(CALL_GAS)?;
         self.enter(handle.vm.index, handle.max_gas, None, None);
-        Ok(DispatchResult::Continue)
+        Ok(Flow::Continue)
     }
 }

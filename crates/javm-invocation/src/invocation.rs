@@ -65,8 +65,19 @@ pub(crate) enum Refusal {
     OutOfGas,
 }
 
+/// How it goes on after an operation: a [`DispatchResult`] without what can be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Continue,
+    ProtocolCall,
+    RootHalt,
+    RootPanic,
+    RootOutOfGas,
+    RootPageFault(u32),
+}
+
 /// What came of an operation.
-pub(crate) type Outcome = Result<DispatchResult, Refusal>;
+pub(crate) type Outcome = Result<Flow, Refusal>;
 
 /// The memory that nobody has yet.
 #[derive(Clone, Copy, Debug)]
@@ -172,9 +183,9 @@ impl Invocation {
     pub fn run(&mut self) -> DispatchResult {
         let run = SharedRun::new();
         loop {
-            let result = self.step_in(&run);
-            if result != DispatchResult::Continue {
-                return result;
+            let flow = self.step_in(&run);
+            if flow != Flow::Continue {
+                return self.result(flow);
             }
         }
     }
@@ -182,14 +193,15 @@ impl Invocation {
     /// Runs the active VM up to its next operation or fault, and does that; [`DispatchResult::Continue`] when a VM
     /// can go on. The sum of steps equals a run.
     pub fn step(&mut self) -> DispatchResult {
-        self.step_in(&SharedRun::new())
+        let flow = self.step_in(&SharedRun::new());
+        self.result(flow)
     }
 
-    fn step_in(&mut self, run: &SharedRun) -> DispatchResult {
-        if let Some(result) = self.stands_still() {
-            return result;
+    fn step_in(&mut self, run: &SharedRun) -> Flow {
+        match self.stands_still() {
+            Some(flow) => flow,
+            None => self.run_active(run),
         }
-        self.run_active(run)
     }
 
     /// As [`Self::run`], asking `handler` at protocol calls, with the id. It sees the invocation as it stands at
@@ -220,17 +232,31 @@ impl Invocation {
     }
 
     /// The result that there is without anything being done.
-    pub(crate) fn stands_still(&mut self) -> Option<DispatchResult> {
-        let pending = self.pending;
-        let me = self.me();
-        if let Some(slot) = pending {
-            return Some(DispatchResult::ProtocolCall { slot, regs: me.regs.gpr, gas: me.gas.remaining() });
+    fn stands_still(&mut self) -> Option<Flow> {
+        if self.pending.is_some() {
+            return Some(Flow::ProtocolCall);
         }
-        (me.state == VmState::Halted).then(|| DispatchResult::RootHalt(me.regs.gpr[reg::A0]))
+        (self.me().state == VmState::Halted).then_some(Flow::RootHalt)
+    }
+
+    /// What the embedder is told.
+    fn result(&mut self, flow: Flow) -> DispatchResult {
+        let slot = self.pending.unwrap_or(0);
+        let me = self.me();
+        match flow {
+            Flow::Continue => DispatchResult::Continue,
+            Flow::ProtocolCall => {
+                DispatchResult::ProtocolCall { slot, regs: me.regs.gpr, gas: me.gas.remaining() }
+            }
+            Flow::RootHalt => DispatchResult::RootHalt(me.regs.gpr[reg::A0]),
+            Flow::RootPanic => DispatchResult::RootPanic,
+            Flow::RootOutOfGas => DispatchResult::RootOutOfGas,
+            Flow::RootPageFault(address) => DispatchResult::RootPageFault(address),
+        }
     }
 
     /// Runs the active VM up to its next operation or fault, and does that.
-    fn run_active(&mut self, run: &SharedRun) -> DispatchResult {
+    fn run_active(&mut self, run: &SharedRun) -> Flow {
         let Self { codes, vms, store, active, .. } = self;
         let vm = vms.at_mut(*active).expect("a VM on the stack is not dropped");
         let module = &codes[usize::from(vm.code)];
@@ -262,7 +288,7 @@ impl Invocation {
     }
 
     /// A jump to the halt address: REPLY, and the next call begins at the start of the code.
-    fn halt(&mut self) -> DispatchResult {
+    fn halt(&mut self) -> Flow {
         if !self.me().gas.charge(DISPATCH_GAS) {
             return self.fault(VmFault::OutOfGas);
         }
@@ -272,37 +298,44 @@ impl Invocation {
         self.reply()
     }
 
+    /// Does something, unless a protocol call waits or the invocation is over.
+    fn directly(&mut self, act: impl FnOnce(&mut Self) -> Flow) -> DispatchResult {
+        let flow = match self.stands_still() {
+            Some(flow) => flow,
+            None => act(self),
+        };
+        self.result(flow)
+    }
+
     /// Does what an `ecalli` of the active VM with this immediate does. The program counter is not looked at.
     ///
     /// Where nothing can be done, because a protocol call waits or the invocation is over, gives that result again.
     pub fn dispatch_ecalli(&mut self, imm: u32) -> DispatchResult {
-        if let Some(result) = self.stands_still() {
-            return result;
-        }
-        let outcome = self.ecalli(imm);
-        self.settle(outcome)
+        self.directly(|k| {
+            let outcome = k.ecalli(imm);
+            k.settle(outcome)
+        })
     }
 
     /// Does what an `ecall` of the active VM with this φ11 does; the references are in φ12. Otherwise as
     /// [`Self::dispatch_ecalli`].
     pub fn dispatch_ecall(&mut self, op: u64) -> DispatchResult {
-        if let Some(result) = self.stands_still() {
-            return result;
-        }
-        let outcome = self.ecall(op);
-        self.settle(outcome)
+        self.directly(|k| {
+            let outcome = k.ecall(op);
+            k.settle(outcome)
+        })
     }
 
     /// Makes the active VM fault, as if its code had done it. Nothing happens where [`Self::dispatch_ecalli`] would
     /// do nothing.
     pub fn inject_fault(&mut self, fault: VmFault) -> DispatchResult {
-        self.stands_still().unwrap_or_else(|| self.fault(fault))
+        self.directly(|k| k.fault(fault))
     }
 
     /// Makes the active VM jump to the halt address, as if its code had done it: REPLY, then its program counter is
     /// 0. Nothing happens where [`Self::dispatch_ecalli`] would do nothing.
     pub fn inject_halt(&mut self) -> DispatchResult {
-        self.stands_still().unwrap_or_else(|| self.halt())
+        self.directly(Self::halt)
     }
 
     fn ecalli(&mut self, imm: u32) -> Outcome {
@@ -320,12 +353,12 @@ impl Invocation {
     }
 
     /// Does what follows from an operation that was not done.
-    fn settle(&mut self, outcome: Outcome) -> DispatchResult {
+    fn settle(&mut self, outcome: Outcome) -> Flow {
         match outcome {
             Ok(result) => result,
             Err(Refusal::What) => {
                 self.me().regs.gpr[reg::A0] = javm_abi::microkernel::WHAT;
-                DispatchResult::Continue
+                Flow::Continue
             }
             Err(Refusal::OutOfGas) => self.fault(VmFault::OutOfGas),
         }

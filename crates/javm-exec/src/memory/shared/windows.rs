@@ -40,7 +40,7 @@ pub(super) struct Windows {
 const CHANGE: u64 = 10_000;
 
 /// The most credit.
-const MAX_CREDIT: u64 = 4096 * CHANGE;
+const MAX_CREDIT: u64 = 1024 * CHANGE;
 
 impl Default for Windows {
     fn default() -> Self {
