@@ -77,7 +77,7 @@ fn moved(case: &Case, engine: &Engine) -> Run {
     let mut given = placed.given();
     given.push(placed.root_marker);
     let mut moves = Moves { store: Arc::default(), engine: engine.clone(), given };
-    let outcome = host::run(case, &placed, &mut vm, &mut cache, GAS, &mut moves)
+    let outcome = host::run(case, &placed, &mut vm, &mut cache, &|_| GAS, &mut moves)
         .unwrap_or_else(|error| panic!("moved: {error}\n{}", case.listing()));
     Run { outcome, vm, cache, placed }
 }
@@ -105,7 +105,7 @@ fn sliced(case: &Case, engine: &Engine, slice: u64, whole: &Run) {
     let placed = host::place(case, &mut cache);
     let mut vm = host::machine(case, &placed, engine.clone());
     vm.kernel_assist.kernel.catch_at_root(host::kernel_marker(KernelImage::OogMarker));
-    let outcome = host::run(case, &placed, &mut vm, &mut cache, slice, &mut Slices(slice))
+    let outcome = host::run(case, &placed, &mut vm, &mut cache, &|_| slice, &mut Slices(slice))
         .unwrap_or_else(|error| panic!("in slices: {error}\n{}", case.listing()));
     let ends = |results: &[CallResult]| {
         let mut ends: Vec<CallResult> = Vec::new();

@@ -275,7 +275,8 @@ pub struct Outcome {
     pub gas: u64,
 }
 
-/// Calls the acts of the outermost program: those that fault, and the one that halts, in each state.
+/// Calls the acts of the outermost program: those that fault, and the one that halts, in each state. `budget`
+/// says what each endpoint gets.
 ///
 /// # Errors
 /// Where the machine has a host error, which no case is to bring about.
@@ -284,7 +285,7 @@ pub fn run(
     placed: &Placed,
     vm: &mut Vm<Recorder>,
     cache: &mut CacheDirectory,
-    budget: u64,
+    budget: &dyn Fn(u8) -> u64,
     embedder: &mut dyn Embedder,
 ) -> Result<Outcome, VmError> {
     let mut outcome =
@@ -301,8 +302,14 @@ pub fn run(
         };
         embedder.before_call(vm, cache, outcome.last);
         let args = [u64::from(endpoint), 1, 2, 3];
-        let mut result =
-            vm.invoke_with(cache, outcome.last, endpoint, args, pad.map(CapHashOrRef::Hash), budget)?;
+        let mut result = vm.invoke_with(
+            cache,
+            outcome.last,
+            endpoint,
+            args,
+            pad.map(CapHashOrRef::Hash),
+            budget(endpoint),
+        )?;
         loop {
             outcome.gas += result.gas_used();
             outcome.results.push(result.clone());
@@ -386,6 +393,25 @@ pub fn closure(
         cache.fetch(hash.into())?.for_each_child(|child| work.extend(child.as_hash().copied()));
     }
     Ok(seen)
+}
+
+/// The values that a payload reaches. A stack that is taken off the machine does not reach what has come out of
+/// it, so an embedder that means to hand that back keeps it.
+///
+/// # Errors
+/// [`CapError`] when the store fails.
+pub fn hold(cache: &CacheDirectory, payload: Option<CapHashOrRef>) -> Result<Vec<Arc<Cap>>, CapError> {
+    let payload: Vec<CapHash> = payload.iter().filter_map(|name| name.as_hash().copied()).collect();
+    let reached = closure(cache, &payload)?;
+    Ok(reached.into_iter().filter_map(|hash| cache.get(hash.into())).collect())
+}
+
+/// Puts back what [`hold`] has kept.
+///
+/// # Errors
+/// [`CapError`], never for values that came from a directory.
+pub fn put_back(cache: &mut CacheDirectory, held: &[Arc<Cap>]) -> Result<(), CapError> {
+    held.iter().try_for_each(|cap| cache.put_cap(cap).map(drop))
 }
 
 /// The hash of a marker that the kernel yields.

@@ -24,6 +24,7 @@ use javm_abi::GuestOp;
 
 use crate::rng::Rng;
 use record::{Ask, By};
+pub use script::VICTIM_SLOT;
 use script::{Env, Script};
 use value::Program;
 
@@ -36,7 +37,6 @@ pub const FILES: u64 = 4;
 
 /// What cases are made of.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub struct Options {
     /// How many things an act of the outermost program does; those below do fewer.
     pub steps: u64,
@@ -44,11 +44,15 @@ pub struct Options {
     pub programs: usize,
     /// Whether programs may have gas meters of their own.
     pub meters: bool,
+    /// Whether the outermost program has one in any case.
+    pub metered: bool,
+    /// Whether each `SET_IMAGE` is followed by a yield to the embedder, which then sees every lineage.
+    pub visible: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { steps: 50, programs: 10, meters: true }
+        Self { steps: 50, programs: 10, meters: true, metered: false, visible: false }
     }
 }
 
@@ -136,9 +140,42 @@ fn deal(rng: &mut Rng, deck: &mut Vec<(Ask, By)>, takes: fn(Ask) -> bool) -> (As
     deck.swap_remove(at)
 }
 
+/// A case whose outermost program calls another one, whatever that does.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The whole.
+    pub case: Case,
+    /// What is called, from slot [`VICTIM_SLOT`].
+    pub victim: Arc<Program>,
+    /// By which endpoint.
+    pub endpoint: u8,
+}
+
+/// Makes a caller and a callee that does `options.steps` things, calls of others among them.
+#[must_use]
+pub fn generate_call(seed: u64, options: Options) -> Call {
+    let mut maker = maker(seed, options);
+    let mut victim = Script::new(&mut maker, Env::default());
+    victim.acts(1, options.steps, 0);
+    let victim = victim.finish();
+    let mut caller = Script::bare(&mut maker, Env::default());
+    caller.caller(&victim, 0, 10);
+    let root = caller.finish();
+    Call { case: Case { seed, root, programs: maker.programs }, victim, endpoint: 0 }
+}
+
 /// Makes a case.
 #[must_use]
 pub fn generate(seed: u64, options: Options) -> Case {
+    let mut maker = maker(seed, options);
+    let mut root = Script::new(&mut maker, Env::default());
+    root.acts(3, options.steps, 4);
+    let root = root.finish();
+    Case { seed, root, programs: maker.programs }
+}
+
+/// What every case begins with.
+fn maker(seed: u64, options: Options) -> Maker {
     let placeholder = Arc::new(Program {
         id: 0,
         text: String::new(),
@@ -170,8 +207,5 @@ pub fn generate(seed: u64, options: Options) -> Case {
     }
     let leaf = leaf.finish();
     maker.leaf = leaf;
-    let mut root = Script::new(&mut maker, Env::default());
-    root.acts(3, options.steps, 4);
-    let root = root.finish();
-    Case { seed, root, programs: maker.programs }
+    maker
 }

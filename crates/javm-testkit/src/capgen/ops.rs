@@ -359,6 +359,13 @@ impl Script<'_> {
     }
 
     fn set_image(&mut self, by: By) {
+        self.change_image(by);
+        if self.m.options.visible {
+            self.yield_to_root(by);
+        }
+    }
+
+    fn change_image(&mut self, by: By) {
         let id = self.id;
         let n = self.m.rng.below(3) as u8;
         let place = self.source(&|val| matches!(val, Val::Twin(of, _) if *of == id), |_| Val::Twin(id, n));

@@ -100,6 +100,8 @@ pub enum When {
     MeterSet,
     /// Something came out otherwise than the generator expected.
     Surprise,
+    /// The next yield to the embedder is one to look around at.
+    Mark,
 }
 
 /// What a guest reports in T0.
@@ -126,7 +128,7 @@ impl Tag {
     }
 
     fn decode(raw: u64) -> Option<Self> {
-        let when = [When::Other, When::Before, When::After, When::MeterSet, When::Surprise];
+        let when = [When::Other, When::Before, When::After, When::MeterSet, When::Surprise, When::Mark];
         Some(Self {
             ask: Ask::from_number((raw & 0xFF) as u32)?,
             by: if raw >> 8 & 1 == 1 { By::Ecall } else { By::Ecalli },
@@ -238,6 +240,8 @@ pub struct Recorder {
     pub surprises: Vec<Surprise>,
     /// Meters that guests have set: id, before, now.
     pub set: Vec<(u64, u64, u64)>,
+    /// Registers at each mark.
+    pub marks: Vec<[u64; 13]>,
     /// Gas that was left at each report, when it is to be kept.
     pub gas: Option<Vec<u64>>,
     last: Option<Tag>,
@@ -292,6 +296,7 @@ impl Recorder {
                 found: [gpr[7], gpr[8]],
                 before: self.last,
             }),
+            When::Mark => self.marks.push(gpr),
             When::Other | When::Before => {}
         }
         self.last = Some(tag);

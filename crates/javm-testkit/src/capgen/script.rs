@@ -44,6 +44,8 @@ const SET_METER_SLOT: u8 = 248;
 const SET_QUOTA_SLOT: u8 = 247;
 /// Always empty.
 pub(super) const EMPTY_SLOT: u8 = 246;
+/// Where a caller has the callee that it expects nothing of.
+pub const VICTIM_SLOT: u8 = 244;
 /// The last slot that a program may write.
 const LAST: u8 = 239;
 /// The first slot that is handed out to what is demanded.
@@ -160,7 +162,8 @@ impl<'m> Script<'m> {
             self.hold(SET_METER_SLOT, Val::Kernel(KernelImage::SetGasMeter, None));
             self.hold(SET_QUOTA_SLOT, Val::Kernel(KernelImage::SetStorageQuota, None));
         }
-        if self.m.options.meters && self.m.rng.one_in(2) {
+        let outermost = self.m.options.metered && self.env.depth == 0;
+        if self.m.options.meters && (outermost || self.m.rng.one_in(2)) {
             self.own_meters = 2;
             let reserve = if self.env.oog { self.m.rng.below(20_000) } else { AMPLE };
             for (slot, amount) in GAS_SLOTS.into_iter().zip([self.m.rng.below(60_000), reserve]) {
@@ -606,12 +609,15 @@ impl<'m> Script<'m> {
                 },
             );
         } else {
-            let place = self.source(&|val| matches!(val, Val::Marker(super::ROOT_MARKER)), |_| {
-                Val::Marker(super::ROOT_MARKER)
-            });
-            // The embedder gives back what came out.
-            self.op(GuestOp::HostYield, by, &[encode(&place)]);
+            self.yield_to_root(by);
         }
+    }
+
+    /// Yields to the embedder, which gives back what came out.
+    pub(super) fn yield_to_root(&mut self, by: By) {
+        let is_it = |val: &Val| matches!(val, Val::Marker(super::ROOT_MARKER));
+        let place = self.source(&is_it, |_| Val::Marker(super::ROOT_MARKER));
+        self.op(GuestOp::HostYield, by, &[encode(&place)]);
     }
 
     /// A callee other than its own children: made to yield once to this program, and to reply.
@@ -686,6 +692,42 @@ impl<'m> Script<'m> {
     pub(super) fn end_reply(&mut self, by: By, value: u64) {
         self.last_op(GuestOp::Reply, by, &[value]);
         self.push_act(0, Pad::Empty, End::Halt { value, to: 0 });
+    }
+
+    /// Writes a program with one act that calls `victim` in the midst of other things, and expects nothing of
+    /// that call. It marks where it stands before and after; there, S0 and S1 are what the call returned.
+    pub(super) fn caller(&mut self, victim: &Arc<Program>, endpoint: usize, steps: u64) {
+        // Nothing else is to touch it.
+        self.hold(VICTIM_SLOT, Val::Instance(Arc::clone(victim), 0));
+        self.table.0.remove(&VICTIM_SLOT);
+        self.meters.clone_from(&victim.meters);
+        self.quotas.clone_from(&victim.quotas);
+        self.enter(Pad::Empty, true);
+        for _ in 0..steps {
+            self.small_step();
+        }
+        self.arrange(victim.acts[endpoint].wants);
+        self.mark();
+        self.op(GuestOp::HostCall, By::Ecalli, &[u64::from(VICTIM_SLOT), endpoint as u64, 1, 2, 3]);
+        self.line("move_reg s0, a0\nmove_reg s1, a1");
+        let over = self.label();
+        self.op(GuestOp::MgmtKind, By::Ecalli, &[0]);
+        self.line(&format!("branch_eq_imm a0, 0, @{over}"));
+        self.op(GuestOp::MgmtDrop, By::Ecalli, &[0]);
+        self.line(&format!("fallthrough\n{over}:"));
+        self.table.0.remove(&0);
+        self.mark();
+        for _ in 0..steps {
+            self.small_step();
+        }
+        self.end_reply(By::Ecall, 7);
+    }
+
+    /// Yields to the embedder, which looks around.
+    fn mark(&mut self) {
+        let place = self.demand(Val::Marker(super::ROOT_MARKER));
+        self.report(When::Mark, Ask::User, By::Ecalli);
+        self.op(GuestOp::HostYield, By::Ecalli, &[encode(&place)]);
     }
 
     /// Writes the acts of a program: some that fault and one that halts in each of its states.

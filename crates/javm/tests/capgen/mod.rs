@@ -59,7 +59,7 @@ pub fn run(case: &Case, engine: Engine, embedder: &mut dyn Embedder) -> Run {
     let mut cache = CacheDirectory::new();
     let placed = host::place(case, &mut cache);
     let mut vm = host::machine(case, &placed, engine);
-    let outcome = host::run(case, &placed, &mut vm, &mut cache, GAS, embedder)
+    let outcome = host::run(case, &placed, &mut vm, &mut cache, &|_| GAS, embedder)
         .unwrap_or_else(|error| panic!("{error}\n{}", case.listing()));
     host::check(case, &vm, &outcome);
     Run { outcome, vm, cache, placed }
