@@ -4,6 +4,8 @@
 //! in its place; the difference of the two, divided by the number of rounds, is the cost of the operation.
 //! `main.rs` measures all of them; `javm-bench-compare` the nested call.
 
+pub mod machines;
+
 use std::{collections::BTreeMap, time::Instant};
 
 use javm::{CallResult, InProcessKernelAssist, Vm, first_instance, kernel_assist::kernel_catcher};

@@ -261,6 +261,40 @@ fn a_guest_that_alternates_rights_runs_all_the_same() {
     }
 }
 
+/// Two guests touch pages all over 1 GiB, alternately, and a pager gives each page when it is missing: more pages
+/// that do not touch each other than there are mappings. Both backends show the same at every exit.
+#[test]
+fn pages_that_guests_choose_take_no_mapping_each() {
+    const PAGES: u32 = 1 << 18;
+    let Some((interpreted, compiled)) = modules() else { return };
+    let mut guests = [&compiled, &compiled, &interpreted, &interpreted].map(Guest::new);
+    let source: Arc<dyn PageSource> = Arc::new(Source(1));
+    // An odd distance: no two pages touch. Now and then one that is there already.
+    for n in 0..5_000u32 {
+        let page = 0x1000 + n * 51 % PAGES;
+        let (op, at) = (4 + n as usize % 4, (page << 12) + n % 0xFF8);
+        let value = u64::from(n) << 32 | u64::from(page);
+        let exits = guests.each_mut().map(|guest| {
+            let missing = guest.execute(op, at, value).0;
+            if missing == ExitReason::PageFault(page << 12) {
+                let source = n.is_multiple_of(3).then(|| (Arc::clone(&source), n));
+                guest.instance.memory.map(page, 1, Access::ReadWrite, source).unwrap();
+            }
+            (missing, guest.execute(op, at, value), guest.execute(n as usize % 4, at, !value))
+        });
+        assert!(exits.iter().all(|exit| *exit == exits[0]), "{page:#x}: {exits:?}");
+    }
+    for n in (0..5_000).step_by(7) {
+        let page = 0x1000 + n * 51 % PAGES;
+        let pages = guests.each_ref().map(|guest| padded(guest.instance.memory.page(page)));
+        assert!(pages.iter().all(|bytes| *bytes == pages[0]), "{page:#x}");
+    }
+    assert!(
+        format!("{:?}", guests[0].instance.memory).contains("native: false"),
+        "it was meant to run short"
+    );
+}
+
 #[test]
 fn mapping_everything_costs_nothing_until_it_is_touched() {
     let Some((_, compiled)) = modules() else { return };

@@ -29,7 +29,7 @@ const fn slot_of(entry: u32) -> usize {
 const NO_PAGE: u32 = u32::MAX;
 
 /// Pages of the arena that are kept when the memory is cleared.
-const KEPT_PAGES: usize = 16;
+const KEPT_PAGES: usize = 32;
 
 /// Guest memory on the heap.
 pub struct CopyingMemory {

@@ -62,39 +62,46 @@ pub(super) const fn rights(access: Access) -> Rights {
     }
 }
 
-/// A set of pages, one bit each. Memory is used for what is set only.
-pub(super) struct Pages(Box<[u64]>);
+/// Pages that one part of a [`Pages`] tells of.
+const PART: u32 = 64 * 64;
+
+/// A set of pages, one bit each. Only parts in which a page was set take memory.
+pub(super) struct Pages([Option<Box<[u64; 64]>>; (PAGE_COUNT / PART) as usize]);
 
 impl Pages {
-    pub(super) fn new() -> Self {
-        Self(vec![0; PAGE_COUNT as usize / 64].into())
+    pub(super) const fn new() -> Self {
+        Self([const { None }; _])
+    }
+
+    /// The part that a page lies in, its word there, and its bit.
+    const fn place(page: u32) -> (usize, usize, u64) {
+        ((page / PART) as usize, (page % PART / 64) as usize, 1 << (page % 64))
     }
 
     pub(super) fn contains(&self, page: u32) -> bool {
-        self.0.get(page as usize / 64).is_some_and(|w| w >> (page % 64) & 1 != 0)
+        let (part, word, bit) = Self::place(page);
+        matches!(self.0.get(part), Some(Some(words)) if words[word] & bit != 0)
     }
 
     pub(super) fn insert(&mut self, page: u32) {
-        if let Some(word) = self.0.get_mut(page as usize / 64) {
-            *word |= 1 << (page % 64);
+        let (part, word, bit) = Self::place(page);
+        if let Some(words) = self.0.get_mut(part) {
+            words.get_or_insert_with(|| Box::new([0; 64]))[word] |= bit;
         }
     }
 
     pub(super) fn remove(&mut self, first: u32, end: u32) {
         let mut page = first;
         while page < end {
-            if page.is_multiple_of(64) && end - page >= 64 {
-                // Looked at first, so that words that were never touched stay so.
-                match self.0.get_mut(page as usize / 64) {
-                    Some(word) if *word != 0 => *word = 0,
-                    _ => {}
+            let (part, word, bit) = Self::place(page);
+            let next = page - page % PART + PART;
+            match self.0.get_mut(part) {
+                Some(Some(words)) => {
+                    words[word] &= !bit;
+                    page += 1;
                 }
-                page += 64;
-            } else {
-                if self.contains(page) {
-                    self.0[page as usize / 64] &= !(1 << (page % 64));
-                }
-                page += 1;
+                // Nothing is set in all of the part.
+                _ => page = next,
             }
         }
     }
