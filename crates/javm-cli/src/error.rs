@@ -30,6 +30,9 @@ pub(crate) enum CliError {
     /// A program is no image.
     #[error("{name}: {}", clean(&source.to_string()))]
     Publish { name: String, source: javm::PublishError },
+    /// A blob cannot be run on the microkernel.
+    #[error("{name}: {source}")]
+    Invocation { name: String, source: Box<javm_invocation::InvocationError> },
     /// A program cannot be packed.
     #[error("{name}: {source}")]
     Pack { name: String, source: javm_program::pack::PackError },

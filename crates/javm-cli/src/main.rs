@@ -1,7 +1,8 @@
 //! The command `javm`.
 //!
 //! One module per subcommand (`run/`, `disasm.rs`, `inspect/`, `asm.rs`, `pack.rs`, `conform.rs`, `play/`); what they
-//! share is in `options.rs` (arguments), `load.rs` (files in), `world.rs` (a machine with its values),
+//! share is in `options.rs` (arguments), `load.rs` (files in), `world.rs` (a machine with its values), `vms/` (runs of the
+//! microkernel),
 //! `fault.rs` and `show.rs` (results out), `state.rs` (values in a file), `error.rs`.
 //!
 //! Every subcommand makes a report, a struct that is printed as text or, with `--json`, as its fields:
@@ -23,6 +24,7 @@ mod play;
 mod run;
 mod show;
 mod state;
+mod vms;
 mod world;
 
 use std::process::ExitCode;
@@ -62,7 +64,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a program: as an instance of the capability machine, or flat on the engine.
+    /// Run a program: as an instance of the capability machine, on the microkernel, or flat on the engine.
     Run(run::Args),
     /// Print a program's instructions.
     Disasm(disasm::Args),

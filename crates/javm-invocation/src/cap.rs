@@ -101,7 +101,8 @@ impl core::fmt::Display for Cap {
                 ceiling(f, *vm, *max_gas)
             }
             Self::Data(data) => {
-                write!(f, " {} pages", data.backing.count)?;
+                let count = data.backing.count;
+                write!(f, " {count} page{}", if count == 1 { "" } else { "s" })?;
                 if let Some(base) = data.base_page {
                     write!(f, " at page {base:#x}")?;
                 }

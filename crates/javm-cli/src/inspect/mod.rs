@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use javm::publish::{RO_DATA_SLOT, RW_DATA_SLOT};
 use javm_abi::GuestOp;
 use javm_cap::CacheDirectory;
+use javm_exec::Engine;
 use javm_gas::{BlockCosts, GasModel};
 use javm_isa::Code;
 use javm_program::{Access, Format, Program, RegionKind};
@@ -16,8 +17,9 @@ use crate::{
     Exit,
     error::CliError,
     load::{self, path_name},
-    options::LoadOptions,
+    options::{LoadOptions, required_number},
     show::{Fields, Output, Paint, Style, clean, count, grouped, hex},
+    vms::{Session, Start, live::Live},
     world::endpoints,
 };
 
@@ -32,6 +34,18 @@ pub(crate) struct Args {
     /// What a basic block costs: pipeline, per-instruction.
     #[arg(long, value_name = "MODEL", default_value_t = GasModel::Pipeline)]
     gas_model: GasModel,
+    /// Run a manifest (operation 0), and draw what there is at the end.
+    #[arg(long)]
+    live: bool,
+    /// With --live: stop after so many operations of the kernel; `run --trace` numbers them.
+    #[arg(long, value_name = "N", requires = "live")]
+    steps: Option<u64>,
+    /// With --live: φ7, and numbers for φ10 to φ12.
+    #[arg(long, value_name = "NUMBER", requires = "live", num_args = 1..=4)]
+    with: Vec<String>,
+    /// With --live: the most gas to spend.
+    #[arg(long, value_name = "N", default_value = "10G", value_parser = crate::options::gas)]
+    gas: u64,
     #[command(flatten)]
     load: LoadOptions,
 }
@@ -114,7 +128,12 @@ struct Block {
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<Exit, CliError> {
     let bytes = load::bytes(&args.program)?;
     if args.load.reads_manifest(&bytes) {
-        return manifest::run(args, &bytes, out);
+        return if args.live { live(args, &bytes, out) } else { manifest::run(args, &bytes, out) };
+    }
+    if args.live {
+        return Err(CliError::NotHere(
+            "--live: only a manifest is run on the microkernel; `javm pack` makes one",
+        ));
     }
     let program = load::program_of(&args.program, &bytes, args.load)?;
     let as_instance = matches!(program.format(), Format::PolkaVm { .. } | Format::Elf);
@@ -143,6 +162,19 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<Exit, CliError> {
         no_image,
     };
     out.report(&report, text)?;
+    Ok(Exit::Success)
+}
+
+/// Runs a manifest and draws what there is.
+fn live(args: &Args, bytes: &[u8], out: &mut Output) -> Result<Exit, CliError> {
+    let numbers = args.with.iter().map(|text| required_number(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut start = Start { gas: args.gas, ..Start::default() };
+    if let Some((operation, rest)) = numbers.split_first() {
+        (start.operation, start.numbers) = (*operation, rest.to_vec());
+    }
+    let mut session = Session::new(&args.program, bytes, &Engine::default(), &start)?;
+    session.run(args.steps, false);
+    out.report(&Live::of(&session.invocation), Live::text)?;
     Ok(Exit::Success)
 }
 

@@ -1,11 +1,13 @@
 //! `javm run`: one call of a program.
 //!
-//! PolkaVM programs, ELF files and manifests run as instances of the capability machine (`instance.rs`); bare
-//! blobs and JAM programs, which say nothing of endpoints or of what their host calls mean, run flat on the
-//! engine (`flat.rs`), with a script for a host if there is one (`syscalls.rs`). Both make one [`report::RunReport`].
+//! PolkaVM programs and ELF files run as instances of the capability machine (`instance.rs`); bare blobs and JAM
+//! programs, which say nothing of endpoints or of what their host calls mean, run flat on the engine (`flat.rs`),
+//! with a script for a host if there is one (`syscalls.rs`). Both make one [`report::RunReport`]. Manifests run on
+//! the microkernel (`invocation.rs`).
 
 mod flat;
 mod instance;
+mod invocation;
 mod report;
 mod syscalls;
 
@@ -28,9 +30,10 @@ pub(crate) struct Args {
     /// The program: PolkaVM container, ELF, manifest, bare blob or JAM program.
     program: PathBuf,
     /// Where to enter: an export's name (NAME, or NAME@N) or endpoint index. Flat: an export or a code
-    /// offset.
+    /// offset. A manifest: the operation, φ7.
     endpoint: Option<String>,
-    /// Arguments: numbers (decimal, 0x…, negative) go into registers from a0 on, @FILE goes into slot 0.
+    /// Arguments: numbers (decimal, 0x…, negative) go into registers from a0 on (a manifest: from a3 on), @FILE goes into
+    /// slot 0.
     args: Vec<String>,
     /// The most gas to spend; k, M and G stand for thousands, millions and billions.
     #[arg(long, value_name = "N", default_value = "10G", value_parser = options::gas)]
@@ -55,7 +58,8 @@ pub(crate) struct Args {
     /// of standard input do if it is `-`.
     #[arg(long, value_name = "SCRIPT")]
     syscalls: Option<PathBuf>,
-    /// Print every instruction with the registers before it, to standard error (flat runs).
+    /// Print every instruction with the registers before it (flat runs), or every operation of the kernel (manifests), to
+    /// standard error.
     #[arg(long)]
     trace: bool,
     #[command(flatten)]
@@ -83,9 +87,13 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<Exit, CliError> {
-    let program = load::program(&args.program, args.load)?;
+    let bytes = load::bytes(&args.program)?;
+    if args.load.reads_manifest(&bytes) && !args.flat && args.syscalls.is_none() {
+        return invocation::run(args, &bytes, out);
+    }
+    let program = load::program_of(&args.program, &bytes, args.load)?;
     let flat = match program.format() {
-        Format::PolkaVm { .. } | Format::Elf | Format::Manifest => args.flat || args.syscalls.is_some(),
+        Format::PolkaVm { .. } | Format::Elf => args.flat || args.syscalls.is_some(),
         _ => true,
     };
     let report =
