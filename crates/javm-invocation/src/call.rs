@@ -21,17 +21,15 @@ impl Invocation {
         let passes = slot != IPC_SLOT && self.me().table.get(slot).is_some();
         // What the passed capability takes the place of is dropped, if that can be.
         let old = if passes { callee_slot(self, target) } else { None };
-        let vms = match &old {
-            Some(old) => self.droppable(old, Some(target))?,
-            None => Vec::new(),
-        };
+        if let Some(old) = &old {
+            self.check_drop(old, Some(target))?;
+        }
         self.charge(CALL_GAS)?;
         let (mut ipc, mut saved) = (None, None);
         if passes {
             if let Some(old) = old {
                 self.table_mut(target)?.take(IPC_SLOT);
                 self.release(target, old);
-                self.destroy(vms);
             }
             let cap = self.me().table.take(slot).ok_or(Refusal::What)?;
             if let Cap::Data(data) = &cap {
@@ -41,6 +39,7 @@ impl Invocation {
                 }
                 self.unmap_all(self.active, backing);
             }
+            self.note_owner(&cap, target);
             self.table_mut(target)?.set(IPC_SLOT, cap);
             ipc = Some(slot);
         }
@@ -77,6 +76,7 @@ impl Invocation {
             self.me().state = VmState::Halted;
             return Flow::RootHalt;
         };
+        self.low = self.low.min(self.stack.len());
         let callee = self.active;
         let me = self.me();
         me.state = VmState::Idle;
@@ -108,6 +108,7 @@ impl Invocation {
                 (data.base_page, data.access) = (Some(base), Some(access));
             }
         }
+        self.note_owner(&cap, frame.caller);
         if let Some(caller) = self.vms.at_mut(frame.caller) {
             caller.table.set(slot, cap);
         }
@@ -122,6 +123,7 @@ impl Invocation {
                 VmFault::PageFault(address) => Flow::RootPageFault(address),
             };
         };
+        self.low = self.low.min(self.stack.len());
         let me = self.me();
         me.state = VmState::Faulted;
         let gas = me.gas.remaining();

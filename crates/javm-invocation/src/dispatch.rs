@@ -6,7 +6,7 @@ use javm_abi::{
 };
 
 use crate::{
-    CallableCap, Cap, CapTable, HandleCap, Invocation, VmState,
+    CallableCap, Cap, CapTable, HandleCap, Invocation, VmId, VmState,
     invocation::{Flow, Outcome, Refusal},
 };
 
@@ -96,9 +96,12 @@ impl Invocation {
             }
         }
         let vm = self.vms.create(code, table).ok_or(Refusal::What)?;
+        self.owners.reset(vm.index);
         // The VM is there for good, whatever comes of the destination.
         let place = self.resolve_empty(CapRef(destination as u32))?;
-        self.table_mut(place.vm)?.set(place.slot, Cap::Handle(HandleCap { vm, max_gas: None }));
+        let handle = Cap::Handle(HandleCap { vm, max_gas: None });
+        self.note_owner(&handle, place.vm);
+        self.table_mut(place.vm)?.set(place.slot, handle);
         self.me().regs.gpr[reg::A0] = u64::from(place.slot);
         Ok(Flow::Continue)
     }
@@ -117,6 +120,7 @@ impl Invocation {
             self.unmap_all(from.vm, data.backing);
             data.base_page = None;
         }
+        self.note_owner(&cap, to.vm);
         self.table_mut(to.vm)?.set(to.slot, cap);
         Ok(())
     }
@@ -149,56 +153,74 @@ impl Invocation {
 
     fn drop_cap(&mut self, place: Place) -> Result<(), Refusal> {
         let Some(cap) = self.cap(place).copied() else { return Ok(()) };
-        let vms = self.droppable(&cap, None)?;
+        self.check_drop(&cap, None)?;
         self.table_mut(place.vm)?.take(place.slot);
         self.release(place.vm, cap);
-        self.destroy(vms);
         Ok(())
     }
 
-    /// The VMs that go when a capability does: that of a handle, and those whose handles they have.
-    ///
-    /// Refused when one of them is on the call stack, or is about to be.
-    pub(crate) fn droppable(&mut self, cap: &Cap, called: Option<u16>) -> Result<Vec<u16>, Refusal> {
-        let Cap::Handle(handle) = cap else { return Ok(Vec::new()) };
-        self.walks += 1;
-        let mut found = Vec::new();
-        let mut handles = vec![handle.vm];
-        while let Some(id) = handles.pop() {
-            let Some(vm) = self.vms.at_mut(id.index).filter(|vm| vm.id == id && vm.seen != self.walks) else {
-                continue;
-            };
-            if vm.is_on_stack() || called == Some(id.index) {
-                return Err(Refusal::What);
-            }
-            vm.seen = self.walks;
-            found.push(id.index);
-            if vm.table.handles() != 0 {
-                handles.extend(vm.table.iter().filter_map(|(_, cap)| match cap {
-                    Cap::Handle(handle) => Some(handle.vm),
-                    _ => None,
-                }));
-            }
-        }
-        Ok(found)
+    /// Refuses what DROP refuses: a handle whose VM, or one that it owns, through others too, is on the call stack or
+    /// is `called` next.
+    pub(crate) fn check_drop(&mut self, cap: &Cap, called: Option<u16>) -> Result<(), Refusal> {
+        let Cap::Handle(handle) = cap else { return Ok(()) };
+        self.mark_stack();
+        called.into_iter().for_each(|vm| self.owners.mark(vm, true));
+        let refused = self.owners.is_any_marked(handle.vm.index);
+        called.into_iter().for_each(|vm| self.owners.mark(vm, false));
+        if refused { Err(Refusal::What) } else { Ok(()) }
     }
 
-    /// Removes VMs, and the memory that they own.
-    pub(crate) fn destroy(&mut self, vms: Vec<u16>) {
-        for vm in vms.into_iter().filter_map(|index| self.vms.remove(index)) {
+    /// Marks the VMs on the call stack, and no others: those that were marked and have not been left since stay so.
+    fn mark_stack(&mut self) {
+        for vm in self.marked.drain(self.low.min(self.marked.len())..) {
+            self.owners.mark(vm, false);
+        }
+        let callers = self.stack.iter().skip(self.marked.len()).map(|frame| frame.caller);
+        for vm in callers.chain([self.active]) {
+            self.owners.mark(vm, true);
+            self.marked.push(vm);
+        }
+        self.low = self.stack.len();
+    }
+
+    /// Notes that a capability is in another table now.
+    pub(crate) fn note_owner(&mut self, cap: &Cap, owner: u16) {
+        if let Cap::Handle(handle) = cap
+            && self.vms.get(handle.vm).is_some()
+        {
+            self.owners.set(handle.vm.index, owner);
+        }
+    }
+
+    /// Lets go of a capability that was taken out of a VM's table, where [`Self::check_drop`] has nothing against it:
+    /// pages are unmapped, and a VM goes with its handle, and with it those that it owns.
+    pub(crate) fn release(&mut self, vm: u16, cap: Cap) {
+        match cap {
+            Cap::Data(data) => {
+                self.unmap_all(vm, data.backing);
+                self.store.discard(data.backing);
+            }
+            Cap::Handle(handle) => self.destroy(handle.vm),
+            _ => {}
+        }
+    }
+
+    /// Removes a VM and those that it owns, with their memory. Each is seen once: it is gone then.
+    fn destroy(&mut self, vm: VmId) {
+        self.owners.take(vm.index);
+        let mut handles = vec![vm];
+        while let Some(id) = handles.pop() {
+            if self.vms.get(id).is_none() {
+                continue;
+            }
+            let Some(vm) = self.vms.remove(id.index) else { continue };
             for (_, cap) in vm.table.iter() {
-                if let Cap::Data(data) = cap {
-                    self.store.discard(data.backing);
+                match cap {
+                    Cap::Data(data) => self.store.discard(data.backing),
+                    Cap::Handle(handle) => handles.push(handle.vm),
+                    _ => {}
                 }
             }
-        }
-    }
-
-    /// Lets go of a capability that was taken out of a VM's table; what goes with a handle is another matter.
-    pub(crate) fn release(&mut self, vm: u16, cap: Cap) {
-        if let Cap::Data(data) = cap {
-            self.unmap_all(vm, data.backing);
-            self.store.discard(data.backing);
         }
     }
 

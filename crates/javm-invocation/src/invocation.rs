@@ -16,7 +16,8 @@ use javm_exec::{
 };
 
 use crate::{
-    AccessError, Cap, CapTable, DataCap, InvocationError, NoProtocolCall, Prepared, Vm, VmState, vm::Pool,
+    AccessError, Cap, CapTable, DataCap, InvocationError, NoProtocolCall, Prepared, Vm, VmState,
+    owners::Owners, vm::Pool,
 };
 
 /// What came of an operation, or of a run.
@@ -125,8 +126,11 @@ pub struct Invocation {
     pub(crate) store: SharedStore,
     /// The protocol call that waits for an answer.
     pub(crate) pending: Option<u8>,
-    /// Number of the last walk over VMs.
-    pub(crate) walks: u64,
+    pub(crate) owners: Owners,
+    /// The VMs of the call stack, the active one last, that are marked in `owners`.
+    pub(crate) marked: Vec<u16>,
+    /// How many of them are still where they were: callers that nobody returned to since.
+    pub(crate) low: usize,
 }
 
 impl Invocation {
@@ -151,8 +155,11 @@ impl Invocation {
             untyped: Untyped { offset: 0, total: memory_pages },
             store,
             pending: None,
-            walks: 0,
+            owners: Owners::default(),
+            marked: Vec::new(),
+            low: 0,
         };
+        invocation.owners.reset(0);
         invocation.root_mut().state = VmState::Running;
         invocation
     }

@@ -43,6 +43,7 @@ mod data;
 mod dispatch;
 mod error;
 mod invocation;
+mod owners;
 mod root;
 mod table;
 mod vm;

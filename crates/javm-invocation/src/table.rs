@@ -16,8 +16,6 @@ pub struct CapTable {
     /// The original bitmap: slots that hold what the kernel put there when the invocation was made, and that
     /// nobody touched since.
     original: [u64; SLOTS / 64],
-    /// How many handles there are: tables without are not searched for VMs.
-    handles: u16,
 }
 
 impl CapTable {
@@ -56,27 +54,17 @@ impl CapTable {
         )
     }
 
-    /// How many handles it holds.
-    pub(crate) const fn handles(&self) -> u16 {
-        self.handles
-    }
-
     /// Puts something into a slot; gives what was there.
     pub(crate) fn set(&mut self, slot: u8, cap: Cap) -> Option<Cap> {
         self.original[usize::from(slot) / 64] &= !(1 << (slot % 64));
         let part = self.parts[usize::from(slot) / PART].get_or_insert_with(|| Box::new([None; PART]));
-        self.handles += u16::from(matches!(cap, Cap::Handle(_)));
-        let old = part[usize::from(slot) % PART].replace(cap);
-        self.handles -= u16::from(matches!(old, Some(Cap::Handle(_))));
-        old
+        part[usize::from(slot) % PART].replace(cap)
     }
 
     /// Empties a slot; gives what was there.
     pub(crate) fn take(&mut self, slot: u8) -> Option<Cap> {
         self.original[usize::from(slot) / 64] &= !(1 << (slot % 64));
-        let old = self.parts[usize::from(slot) / PART].as_mut()?[usize::from(slot) % PART].take();
-        self.handles -= u16::from(matches!(old, Some(Cap::Handle(_))));
-        old
+        self.parts[usize::from(slot) / PART].as_mut()?[usize::from(slot) % PART].take()
     }
 
     /// Puts a protocol capability of the kernel into a slot.
@@ -105,19 +93,5 @@ mod tests {
         assert_eq!(original, [2, 63, 255]);
         let slots: Vec<u8> = table.iter().map(|(slot, _)| slot).collect();
         assert_eq!(slots, [1, 2, 63, 64, 255]);
-    }
-
-    #[test]
-    fn handles_are_counted() {
-        let handle = Cap::Handle(crate::HandleCap { vm: crate::VmId { index: 1, serial: 1 }, max_gas: None });
-        let mut table = CapTable::new();
-        table.set(5, handle);
-        table.set(6, handle);
-        table.set(5, handle);
-        assert_eq!(table.handles(), 2);
-        table.set(5, Cap::Untyped);
-        table.take(6);
-        table.take(5);
-        assert_eq!(table.handles(), 0);
     }
 }

@@ -33,8 +33,6 @@ pub struct Vm {
     pub(crate) gas_charged: bool,
     pub(crate) table: CapTable,
     pub(crate) space: SharedSpace,
-    /// Number of the last walk that saw it.
-    pub(crate) seen: u64,
 }
 
 impl Vm {
@@ -123,7 +121,6 @@ impl Pool {
             gas_charged: false,
             table,
             space: SharedSpace::new(),
-            seen: 0,
         }));
         Some(id)
     }
