@@ -266,3 +266,27 @@ fn there_are_so_many_vms_and_no_more() {
     assert!(k.done(EcallOp::Drop, 66, 0, &[]));
     assert_eq!(k.create(0, 67), 1);
 }
+
+#[test]
+fn a_drop_that_is_refused_costs_no_walk() {
+    // The longest chain of owners; its last VM is called through a CALLABLE and asks for a drop of the first.
+    let mut k = kernel(0);
+    k.set_gas(u64::MAX);
+    k.create(0, 66);
+    assert!(k.done(EcallOp::Downgrade, 66, 70, &[]));
+    k.create(0, 71);
+    for _ in 0..20_000 {
+        k.create(0, 67);
+        assert!(k.done(EcallOp::Move, 66, 67 << 8 | 1, &[]));
+        assert!(k.done(EcallOp::Move, 67, 66, &[]));
+    }
+    // A walk each time would be some 10^9 steps.
+    for _ in 0..50_000 {
+        k.call(70, &[], 66);
+        assert!(!k.done(EcallOp::Drop, 0, 0, &[]), "it was passed the first one's handle, which owns it");
+        k.dispatch_ecalli(0);
+    }
+    assert_eq!(k.cap(0, 66).map(|c| c.kind()), Some("HANDLE"));
+    assert!(k.done(EcallOp::Drop, 66, 0, &[]));
+    assert_eq!(k.vms().count(), 2);
+}
