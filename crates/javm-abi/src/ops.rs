@@ -25,8 +25,12 @@ pub enum Unit {
     Chunk,
     /// Each byte of an image's encoding: decoded, validated, priced and compiled once.
     CodeByte,
-    /// Each page that the instance wrote and that the operation commits.
+    /// Each page that the instance wrote and that the operation commits; where a halt leaves a call paused,
+    /// also each instance of that call, each page that it has written, and each four of its events.
     DirtyPage,
+    /// Each instance of a paused value that is put back, each page that it has kept, and each four of its events;
+    /// nothing where the call is still on the stack.
+    Kept,
     /// Each step below the root of a slot path that is written: a cnode on the way is named anew.
     Step,
     /// Each memory mapping that is laid out.
@@ -44,6 +48,7 @@ impl Unit {
             Self::Chunk => "started 64 bytes copied",
             Self::CodeByte => "byte of the encoding",
             Self::DirtyPage => "dirty page committed",
+            Self::Kept => "instance or page of a paused value",
             Self::Step => "step of a path written",
             Self::Mapping => "mapping laid out",
             Self::Item => "entry read",
@@ -144,7 +149,7 @@ macro_rules! for_each_guest_op {
         26 HostCall HOST_CALL [7 instance Place, 8 endpoint Number, 9 arg0 Number, 10 arg1 Number, 11 arg2 Number, 12 arg3 Number]
             1500 60 Mapping
             "calls an instance; φ7 = value, φ8 = status";
-        27 CallResume CALL_RESUME [7 target Place] 2000 0 None
+        27 CallResume CALL_RESUME [7 target Place] 2000 3000 Kept
             "goes on with a paused call; returns as HOST_CALL does";
         28 DropPaused DROP_PAUSED [7 target Place] 500 0 None
             "discards a paused call; the slot gets its value from before the call";

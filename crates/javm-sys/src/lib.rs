@@ -2,6 +2,7 @@
 //!
 //! * [`Window`]: the 4 GiB of addresses that a guest sees, with the rights of each page;
 //! * [`SharedWindow`], [`Backing`]: the same where several windows show the same pages;
+//! * [`Words`]: a table of zeros that takes memory where it is written;
 //! * [`Draft`], [`CodeMemory`]: memory that is first written, then run, and never both at once;
 //! * [`Session`], [`enter`]: the way into emitted code and back;
 //! * [`frame`]: what emitted code finds on the stack;
@@ -27,6 +28,7 @@ mod os;
 mod shared;
 mod view;
 mod window;
+mod words;
 
 use std::sync::atomic::AtomicU64;
 
@@ -35,6 +37,7 @@ pub use os::{CodeMemory, Draft, Session, check_support, enter};
 pub use shared::{Backing, SharedWindow};
 pub use view::View;
 pub use window::{Rights, Run, Short, Window};
+pub use words::{WORDS, Words};
 
 /// Size of a page in bytes.
 pub const PAGE_SIZE: usize = 4096;

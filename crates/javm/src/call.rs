@@ -6,6 +6,8 @@
 //!
 //! Source: capability machine, section 6.
 
+use std::collections::VecDeque;
+
 use javm_abi::{
     GuestOp, SlotPath,
     reg::{A0, A1, A2, NUM_REGS},
@@ -211,7 +213,7 @@ impl<K: KernelAssist> Vm<K> {
             gas_payer: None,
             quota_payer: None,
             pauses: Vec::new(),
-            emits: Vec::new(),
+            emits: VecDeque::new(),
             marker: None,
             yielded: None,
             awaiting: None,
@@ -249,8 +251,7 @@ impl<K: KernelAssist> Vm<K> {
 
     /// The instance that runs halts: its dirty pages become values, and its new value goes to the caller.
     pub(crate) fn halt(&mut self, cache: &mut CacheDirectory, index: usize) -> Result<Flow, VmError> {
-        // What it left paused becomes a value first: it sits in the table that is about to be stored.
-        self.freeze(cache, index + 1, true)?;
+        let left = self.units_above(cache, index + 1)?;
         let entry = self.stack.at(index);
         let dirty = layout::dirty(cache, entry)?;
         let pages = layout::dirty_pages(&dirty);
@@ -262,11 +263,13 @@ impl<K: KernelAssist> Vm<K> {
             Err(quota) => return self.raise(cache, index, Raised::Storage(quota)),
         };
         // The price is that of REPLY, however the instance halts.
-        if !self.charge_entry(cache, index, GuestOp::Reply.price().of(pages))? {
+        if !self.charge_entry(cache, index, GuestOp::Reply.price().of(pages.saturating_add(left)))? {
             let number = u64::from(GuestOp::Reply.number());
             return self.raise(cache, index, Raised::OutOfGas(FaultDetail::Price { number }));
         }
         debit(&mut self.kernel_assist, quota, bytes);
+        // What it leaves paused becomes a value: it sits in the table that is about to be stored.
+        self.freeze(cache, index + 1, true)?;
         let Some(Entry::Instance(mut entry)) = self.stack.pop() else {
             unreachable!("freezing left it on top")
         };
@@ -287,7 +290,7 @@ impl<K: KernelAssist> Vm<K> {
                 gas_used: 0,
             }));
         };
-        self.stack.at_mut(caller).emits.extend(emits);
+        self.stack.at_mut(caller).append_emits(emits);
         self.leave(cache, caller, entry.target, name, slot0, value, status::OK)
     }
 

@@ -12,7 +12,7 @@
 //!
 //! The stack is data: a call pushes, an end pops, and the host's own stack does not grow.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use javm_abi::SlotPath;
 use javm_cap::{CNodeCap, CapHash, CapHashOrRef, Owner};
@@ -112,7 +112,7 @@ pub struct InstanceEntry {
     /// Its calls that are paused, oldest first.
     pub(crate) pauses: Vec<Pause>,
     /// Events that it, and callees that halted, appended.
-    pub(crate) emits: Vec<PendingEmit>,
+    pub(crate) emits: VecDeque<PendingEmit>,
     /// The marker of its last yield.
     pub(crate) marker: Option<CapHash>,
     /// While it is being frozen: how it was paused, if it is the yielder.
@@ -233,6 +233,19 @@ impl InstanceEntry {
     #[must_use]
     pub const fn table(&self) -> &CNodeCap {
         &self.table
+    }
+
+    /// Appends the events of a callee that halted. The shorter list moves, so that events which are handed up a
+    /// deep chain do not cost their number at each step.
+    pub(crate) fn append_emits(&mut self, mut emits: VecDeque<PendingEmit>) {
+        if emits.len() > self.emits.len() {
+            std::mem::swap(&mut self.emits, &mut emits);
+            while let Some(earlier) = emits.pop_back() {
+                self.emits.push_front(earlier);
+            }
+        } else {
+            self.emits.append(&mut emits);
+        }
     }
 
     /// The machine, which only the engine's run takes away.

@@ -143,9 +143,10 @@ pub(crate) struct Dirty {
 /// laid out has none: the slot stands.
 pub(crate) fn dirty(cache: &CacheDirectory, entry: &InstanceEntry) -> Result<Vec<Dirty>, CapError> {
     let mut all = Vec::new();
+    let pages = written(entry);
     for (n, m) in entry.image.image().memory_mappings.iter().enumerate() {
         let first = m.first_page() as u32;
-        let written = written(entry, first, m.pages() as u32);
+        let written = within(&pages, first, m.pages() as u32);
         if written.is_empty() || !persists(cache, entry, n)? {
             continue;
         }
@@ -153,7 +154,7 @@ pub(crate) fn dirty(cache: &CacheDirectory, entry: &InstanceEntry) -> Result<Vec
         push_changed(&mut all, entry, Some(n), first, written, |index| page_of(source.as_deref(), index));
     }
     let anonymous = entry.base.memory();
-    let written = written(entry, 0, anonymous.page_count() as u32);
+    let written = within(&pages, 0, anonymous.page_count() as u32);
     if !written.is_empty() {
         let original = |index| anonymous.pages().page(index).unwrap_or_default();
         push_changed(&mut all, entry, None, 0, written, original);
@@ -161,9 +162,15 @@ pub(crate) fn dirty(cache: &CacheDirectory, entry: &InstanceEntry) -> Result<Vec
     Ok(all)
 }
 
-/// The pages of a range that may have been written.
-fn written(entry: &InstanceEntry, first: u32, count: u32) -> Vec<u32> {
-    entry.machine.as_deref().map(|machine| machine.memory.written(first, count)).unwrap_or_default()
+/// The pages that may have been written, ascending.
+fn written(entry: &InstanceEntry) -> Vec<u32> {
+    entry.machine.as_deref().map(|machine| machine.memory.written(0, u32::MAX)).unwrap_or_default()
+}
+
+/// Those of a range.
+fn within(pages: &[u32], first: u32, count: u32) -> &[u32] {
+    let end = first.saturating_add(count);
+    &pages[pages.partition_point(|page| *page < first)..pages.partition_point(|page| *page < end)]
 }
 
 /// The bytes of a page as they stand.
@@ -203,12 +210,12 @@ fn push_changed<'a>(
     entry: &InstanceEntry,
     mapping: Option<usize>,
     first: u32,
-    written: Vec<u32>,
+    written: &[u32],
     original: impl Fn(u64) -> &'a [u8],
 ) {
     let pages: Vec<(u64, u32)> = written
-        .into_iter()
-        .map(|page| (u64::from(page - first), page))
+        .iter()
+        .map(|page| (u64::from(page - first), *page))
         .filter(|(index, page)| !same_page(original(*index), bytes(entry, *page)))
         .collect();
     if !pages.is_empty() {
@@ -236,6 +243,7 @@ pub(crate) fn snapshot(cache: &CacheDirectory, entry: &InstanceEntry) -> Result<
     let mut s =
         Snapshot { pages: PageTree::with_depth(EPHEMERAL_DEPTH), zeroed: Vec::new(), stale: Vec::new() };
     let image = entry.image.image();
+    let pages = written(entry);
     for (n, m) in image.memory_mappings.iter().enumerate() {
         let (first, count) = (m.first_page() as u32, m.pages() as u32);
         let pinned = matches!(&m.source, MappingSource::Slot(path) if is_pinned(&entry.image, path));
@@ -249,13 +257,15 @@ pub(crate) fn snapshot(cache: &CacheDirectory, entry: &InstanceEntry) -> Result<
                 }
             }
         }
-        for page in written(entry, first, count) {
-            let original = page_of(source.as_deref(), u64::from(page - first));
+        let stale = s.stale.last() == Some(&(n as u32));
+        for page in within(&pages, first, count).iter().copied() {
+            // A stale mapping is laid out with zeros: there, a page of zeros needs no mention.
+            let original = if stale { &[] } else { page_of(source.as_deref(), u64::from(page - first)) };
             s.keep(page, original, bytes(entry, page));
         }
     }
     let anonymous = entry.base.memory();
-    for page in written(entry, 0, anonymous.page_count() as u32) {
+    for page in within(&pages, 0, anonymous.page_count() as u32).iter().copied() {
         s.keep(page, anonymous.pages().page(u64::from(page)).unwrap_or_default(), bytes(entry, page));
     }
     for page in &entry.paged {
@@ -265,6 +275,11 @@ pub(crate) fn snapshot(cache: &CacheDirectory, entry: &InstanceEntry) -> Result<
 }
 
 impl Snapshot {
+    /// How many pages it keeps.
+    pub(crate) fn kept(&self) -> u64 {
+        self.pages.count() + self.zeroed.len() as u64
+    }
+
     fn keep(&mut self, page: u32, original: &[u8], now: &[u8]) {
         let zero = now.iter().all(|byte| *byte == 0);
         if zero && !same_page(original, &[]) {
@@ -304,14 +319,15 @@ const fn address_of(page: u32) -> u32 {
 
 /// Carries the ephemeral pages that two images both map from one memory to another.
 pub(crate) fn carry_ephemeral(old: &InstanceEntry, image: &LoadedImage, memory: &mut Memory) {
+    let pages = written(old);
     let ephemeral = |m: &&MemoryMapping| m.source == MappingSource::Ephemeral;
     for was in old.image.image().memory_mappings.iter().filter(ephemeral) {
         for is in image.image().memory_mappings.iter().filter(ephemeral) {
             let first = was.first_page().max(is.first_page());
             let end = (was.first_page() + was.pages()).min(is.first_page() + is.pages());
-            for page in written(old, first as u32, end.saturating_sub(first) as u32) {
+            for page in within(&pages, first as u32, end.saturating_sub(first) as u32) {
                 // Both map it, so the only way to fail does not arise.
-                let _ = memory.poke(address_of(page), bytes(old, page));
+                let _ = memory.poke(address_of(*page), bytes(old, *page));
             }
         }
     }

@@ -19,9 +19,11 @@
 //!
 //! Source: capability machine, section 8.
 
+use std::collections::VecDeque;
+
 use javm_abi::{GuestOp, SlotPath, reg::PAGE_SIZE};
 use javm_cap::{
-    CNodeCap, CacheDirectory, Cap, CapHash, CapHashOrRef, DataCap, InstanceCap, OpError, OpFailure,
+    CNodeCap, CacheDirectory, Cap, CapError, CapHash, CapHashOrRef, DataCap, InstanceCap, OpError, OpFailure,
     ROOT_SIZE_LOG, SlotIdx, Status, Suspension, TypeCap, path,
 };
 use javm_exec::Instance;
@@ -178,6 +180,17 @@ impl<K: KernelAssist> Vm<K> {
                 })
             }
         }
+    }
+
+    /// What the entries from `base` on count when they become values: themselves, their pages, their events.
+    pub(crate) fn units_above(&self, cache: &CacheDirectory, base: usize) -> Result<u64, CapError> {
+        let mut units = 0;
+        for entry in self.stack.entries().iter().skip(base) {
+            if let Entry::Instance(entry) = entry {
+                units += 1 + layout::snapshot(cache, entry)?.kept() + events(entry.emits.len() as u64);
+            }
+        }
+        Ok(units)
     }
 
     fn freeze_stack(&mut self, cache: &mut CacheDirectory, kind: PauseKind) -> Result<CapHash, VmError> {
@@ -448,6 +461,48 @@ impl<K: KernelAssist> Vm<K> {
     }
 }
 
+/// What so many events count.
+const fn events(number: u64) -> u64 {
+    number.div_ceil(4)
+}
+
+/// What a paused value counts when it is put back on the stack: what is frozen in it, as in `units_above`. Stops
+/// counting past `limit`, so that a price which cannot be paid costs no more to find out. A value that makes no sense
+/// counts what was seen of it: putting it back is refused.
+pub(crate) fn frozen_units(cache: &CacheDirectory, name: CapHashOrRef, limit: u64) -> Result<u64, CapError> {
+    let (mut units, mut names) = (0u64, vec![name]);
+    while let Some(name) = names.pop().filter(|_| units <= limit) {
+        let cap = cache.fetch(name)?;
+        let Cap::Instance(instance) = &*cap else { continue };
+        let Some(stopped) = instance.status().suspension() else { continue };
+        let (table, upper) = match split_table(cache, instance) {
+            Ok(halves) => halves,
+            Err(ThawFailure::Host(VmError::Cap(error))) => return Err(error),
+            Err(_) => continue,
+        };
+        let record = match upper.record(cache) {
+            Ok(record) => record,
+            Err(ThawFailure::Host(VmError::Cap(error))) => return Err(error),
+            Err(_) => continue,
+        };
+        units = units.saturating_add(1 + stopped.ephemeral.count() + record.zeroed.len() as u64);
+        for emits in &upper.emits {
+            if let Cap::CNode(cnode) = &*cache.fetch(*emits)? {
+                units = units.saturating_add(events(cnode.occupied() / 2));
+            }
+        }
+        let paused = record.pauses.iter().filter_map(|raw| SlotPath::decode(*raw).ok());
+        for path in paused.chain([stopped.target]).filter(|path| path.root_slot() != 0) {
+            match path::read_path(cache, &table, path) {
+                Ok(name) => names.extend(name),
+                Err(OpFailure::Refused(_)) => {}
+                Err(OpFailure::Host(error)) => return Err(error),
+            }
+        }
+    }
+    Ok(units)
+}
+
 /// The name of a marker that the kernel yields; the value is in the directory, since a value names it.
 fn kernel_marker(cache: &mut CacheDirectory, image: KernelImage) -> Result<CapHash, VmError> {
     let hash = marker_hash(image);
@@ -520,9 +575,10 @@ fn frozen_table(
     if entry.emits.len() > EMITS.len() * EMITS_PER_CNODE {
         return Err(VmError::TooManyEvents);
     }
-    for (slot, emits) in EMITS.zip(entry.emits.chunks(EMITS_PER_CNODE)) {
+    let mut emits = entry.emits.iter();
+    for slot in EMITS.take(entry.emits.len().div_ceil(EMITS_PER_CNODE)) {
         let mut cnode = CNodeCap::new(javm_cap::MAX_SIZE_LOG)?;
-        for (n, emit) in (0..).zip(emits) {
+        for (n, emit) in (0..).zip(emits.by_ref().take(EMITS_PER_CNODE)) {
             let ty = cache.insert_working(Cap::Type(TypeCap::new(emit.lineage)));
             cnode.set(SlotIdx(4 * n), Some(emit.payload))?;
             cnode.set(SlotIdx(4 * n + 1), emit.on_failure)?;
@@ -568,8 +624,8 @@ impl Upper {
         }
     }
 
-    fn emits(&self, cache: &CacheDirectory) -> Result<Vec<PendingEmit>, ThawFailure> {
-        let mut emits = Vec::new();
+    fn emits(&self, cache: &CacheDirectory) -> Result<VecDeque<PendingEmit>, ThawFailure> {
+        let mut emits = VecDeque::new();
         for name in &self.emits {
             let cap = cache.fetch(*name)?;
             let Cap::CNode(cnode) = &*cap else { return Err(malformed("events are no cnode")) };
@@ -580,7 +636,7 @@ impl Upper {
                     return Err(malformed("an event has no emitter"));
                 };
                 let on_failure = cnode.get(SlotIdx(n + 1));
-                emits.push(PendingEmit { payload, on_failure, lineage: ty.lineage });
+                emits.push_back(PendingEmit { payload, on_failure, lineage: ty.lineage });
             }
         }
         Ok(emits)

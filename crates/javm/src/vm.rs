@@ -18,7 +18,7 @@ use crate::{
     fault::{FaultDetail, FaultInfo},
     image_cache::ImageCache,
     kernel_assist::KernelAssist,
-    yields::Raised,
+    yields::{Catchers, Raised},
 };
 
 /// The capability machine.
@@ -42,6 +42,8 @@ pub struct Vm<K: KernelAssist> {
     pub(crate) emits: Vec<Emit>,
     /// The yield that the embedder has caught.
     pub(crate) root_pause: Option<RootPause>,
+    /// What catchers list.
+    pub(crate) catchers: Catchers,
     /// Pauses that were dropped while no directory was at hand.
     pub(crate) abandoned: Vec<RootPause>,
 }
@@ -141,6 +143,7 @@ impl<K: KernelAssist> Vm<K> {
             last_fault: None,
             emits: Vec::new(),
             root_pause: None,
+            catchers: Catchers::default(),
             abandoned: Vec::new(),
         }
     }
@@ -250,6 +253,7 @@ impl<K: KernelAssist> Vm<K> {
         for RootPause { mark, payload, .. } in self.abandoned.drain(..) {
             cache.end_call(mark, payload.as_slice());
         }
+        self.catchers = Catchers::default();
         self.consumed = 0;
         self.last_fault = None;
         Ok(())
@@ -455,7 +459,7 @@ impl<K: KernelAssist> Vm<K> {
     pub(crate) fn commit_emits(
         &mut self,
         cache: &mut CacheDirectory,
-        pending: Vec<PendingEmit>,
+        pending: impl IntoIterator<Item = PendingEmit>,
     ) -> Result<(), VmError> {
         for PendingEmit { payload, on_failure, lineage } in pending {
             let payload = cache.settle(payload)?;

@@ -7,6 +7,8 @@
 //!
 //! Source: capability machine, section 8.
 
+use std::collections::HashMap;
+
 use javm_abi::{
     GuestOp, SlotPath,
     kernel::catcher,
@@ -40,42 +42,77 @@ pub(crate) enum Raised {
 }
 
 /// Whether a yield may be routed to this entry.
-type Filter<'a> = &'a dyn Fn(usize) -> Result<bool, CapError>;
+type Filter<'a, K> = &'a dyn Fn(&Vm<K>, usize) -> Result<bool, CapError>;
 
-impl<K: KernelAssist> Vm<K> {
-    /// The position of a marker in what an entry catches, counted from 0.
-    fn catches(
-        &self,
+/// How many markers are remembered before all are forgotten.
+const REMEMBERED: usize = 1 << 18;
+
+/// What catchers list, by their names, so that a yield past many calls does not read all their lists again. Names
+/// of working values hold for one directory, so this is forgotten where an invocation begins.
+#[derive(Debug, Default)]
+pub(crate) struct Catchers {
+    lists: HashMap<CapHashOrRef, HashMap<CapHash, u64>>,
+    markers: usize,
+}
+
+impl Catchers {
+    /// The position of a marker in the list of what sits in a marker slot, counted from 0.
+    fn position(
+        &mut self,
         cache: &CacheDirectory,
-        index: usize,
+        name: CapHashOrRef,
         marker: &CapHash,
     ) -> Result<Option<u64>, CapError> {
-        let entry = self.stack.at(index);
-        let Some(slot) = entry.image.image().yield_marker_slot else { return Ok(None) };
-        let Some(name) = entry.table.get(slot) else { return Ok(None) };
-        let cap = cache.fetch(name)?;
-        let Cap::Instance(instance) = &*cap else { return Ok(None) };
-        if KernelImage::from_hash(&instance.image_hash) != Some(KernelImage::YieldCatcher) {
-            return Ok(None);
+        if let Some(list) = self.lists.get(&name) {
+            return Ok(list.get(marker).copied());
         }
-        let table = cache.fetch(instance.root_cnode)?;
-        let Cap::CNode(table) = &*table else { return Ok(None) };
-        let listed = catcher::SLOTS.map_while(|slot| table.get(SlotIdx(slot)));
-        Ok(listed.zip(0..).find(|(name, _)| name.as_hash() == Some(marker)).map(|(_, position)| position))
+        let list = markers(cache, name)?;
+        let position = list.get(marker).copied();
+        self.markers += list.len() + 1;
+        if self.markers > REMEMBERED {
+            self.lists.clear();
+            self.markers = list.len() + 1;
+        }
+        self.lists.insert(name, list);
+        Ok(position)
     }
+}
 
+/// What a catcher lists, each marker with its position; nothing where the value is no catcher.
+fn markers(cache: &CacheDirectory, name: CapHashOrRef) -> Result<HashMap<CapHash, u64>, CapError> {
+    let mut list = HashMap::new();
+    let cap = cache.fetch(name)?;
+    let Cap::Instance(instance) = &*cap else { return Ok(list) };
+    if KernelImage::from_hash(&instance.image_hash) != Some(KernelImage::YieldCatcher) {
+        return Ok(list);
+    }
+    let table = cache.fetch(instance.root_cnode)?;
+    let Cap::CNode(table) = &*table else { return Ok(list) };
+    for (slot, position) in catcher::SLOTS.zip(0..) {
+        let Some(name) = table.get(SlotIdx(slot)) else { break };
+        if let CapHashOrRef::Hash(marker) = name {
+            list.entry(marker).or_insert(position);
+        }
+    }
+    Ok(list)
+}
+
+impl<K: KernelAssist> Vm<K> {
     /// The nearest entry above `index`, up the chain of callers, that catches a marker.
     fn handler(
-        &self,
+        &mut self,
         cache: &CacheDirectory,
         index: usize,
         marker: &CapHash,
-        may: Filter<'_>,
+        may: Filter<'_, K>,
     ) -> Result<Option<(usize, u64)>, CapError> {
         let mut at = self.stack.at(index).caller;
         while let Some(index) = at {
-            if let Some(position) = self.catches(cache, index, marker)?
-                && may(index)?
+            let entry = self.stack.at(index);
+            let name = entry.image.image().yield_marker_slot.and_then(|slot| entry.table.get(slot));
+            if let Some(name) = name
+                && let Some(position) = self.catchers.position(cache, name, marker)?
+                && may(self, index)?
             {
                 return Ok(Some((index, position)));
             }
@@ -122,7 +159,7 @@ impl<K: KernelAssist> Vm<K> {
             Err(OpFailure::Host(error)) => return Err(error.into()),
         };
         self.stack.at_mut(index).marker = Some(marker);
-        if let Some((handler, position)) = self.handler(cache, index, &marker, &|_| Ok(true))? {
+        if let Some((handler, position)) = self.handler(cache, index, &marker, &|_, _| Ok(true))? {
             let payload = self.stack.at_mut(index).table.take(SCRATCHPAD)?;
             return self.pause(index, handler, position, PauseKind::Yield, payload);
         }
@@ -165,12 +202,12 @@ impl<K: KernelAssist> Vm<K> {
         };
         let marker = marker_hash(image);
         let exhausted = self.meters(cache, index)?;
-        let has_gas = |handler: usize| {
-            let meters = self.meters(cache, handler)?;
+        let has_gas = |vm: &Self, handler: usize| {
+            let meters = vm.meters(cache, handler)?;
             Ok(meters.iter().any(|meter| !exhausted.contains(meter)))
         };
-        let anybody = |_: usize| Ok(true);
-        let may: Filter<'_> = if matches!(raised, Raised::OutOfGas(_)) { &has_gas } else { &anybody };
+        let anybody = |_: &Self, _: usize| Ok(true);
+        let may: Filter<'_, K> = if matches!(raised, Raised::OutOfGas(_)) { &has_gas } else { &anybody };
         let handler = self.handler(cache, index, &marker, may)?;
         if handler.is_none() && !self.kernel_assist.catches_at_root(&marker) {
             return match raised {

@@ -1,11 +1,13 @@
 //! [`CopyingMemory`]: guest memory on the heap; a page is copied from its source when it is first touched.
 //!
 //! One flat table of 2^20 words says for each page where its bytes are and what may be done to them without
-//! further thought; a zero word means "ask [`CopyingMemory::touch`]". The table is allocated zeroed and the
-//! operating system backs only what is used of it, so an idle memory is small, and clearing one resets only
-//! the words of pages that were touched.
+//! further thought; a zero word means "ask [`CopyingMemory::touch`]". The table comes zeroed from the
+//! operating system, which backs only what is used of it, so a memory that waits or is idle is small; clearing one
+//! resets only the words of pages that were touched.
 
 use std::sync::Arc;
+
+use javm_sys::Words;
 
 use super::{
     Access, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE, Page, PageSource, copy_page,
@@ -33,7 +35,7 @@ const KEPT_PAGES: usize = 32;
 
 /// Guest memory on the heap.
 pub struct CopyingMemory {
-    table: Box<[u32; PAGE_COUNT as usize]>,
+    table: Words,
     /// Bytes of the touched pages, in order of first touch; only the first `used` mean something.
     pages: Vec<Page>,
     /// Which guest page each of `pages` is; [`NO_PAGE`] where it was unmapped since.
@@ -84,9 +86,8 @@ impl core::fmt::Debug for CopyingMemory {
 
 impl Default for CopyingMemory {
     fn default() -> Self {
-        let table = vec![0u32; PAGE_COUNT as usize].into_boxed_slice();
         Self {
-            table: table.try_into().unwrap_or_else(|_| unreachable!("the length is PAGE_COUNT")),
+            table: Words::new(),
             pages: Vec::new(),
             touched: Vec::new(),
             free: Vec::new(),

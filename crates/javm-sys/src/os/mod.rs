@@ -1,4 +1,4 @@
-//! One folder per platform, with equal file names: `window`, `object`, `code`, `trap`, `enter`. To port, add a folder.
+//! One folder per platform, with equal file names: `window`, `object`, `zero`, `code`, `trap`, `enter`. To port, add a folder.
 //!
 //! `RUSTFLAGS="--cfg javm_portable"` takes the portable one everywhere, so that it can be built and tested.
 
@@ -17,4 +17,4 @@ pub use this::{
     enter::{Session, enter},
     trap::check_support,
 };
-pub(crate) use this::{object::Object, window::Reservation};
+pub(crate) use this::{object::Object, window::Reservation, zero::ZeroPages};

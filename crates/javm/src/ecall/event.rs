@@ -16,7 +16,7 @@ impl<K: KernelAssist> Op<'_, K> {
             }
         };
         let lineage = self.entry.lineage;
-        self.entry.emits.push(PendingEmit { payload, on_failure, lineage });
+        self.entry.emits.push_back(PendingEmit { payload, on_failure, lineage });
         // The event names what the table names: nothing below may change in place from now on.
         self.entry.owner = self.cache.new_owner();
         Ok(())

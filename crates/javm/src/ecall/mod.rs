@@ -30,6 +30,7 @@ use crate::{
     callstack::InstanceEntry,
     kernel_assist::{KernelAssist, KernelImage, UserCall, UserCallResult},
     meter,
+    pause::frozen_units,
 };
 
 /// Numbers of the operations on slots, by name.
@@ -241,7 +242,12 @@ impl<K: KernelAssist> Op<'_, K> {
                 self.pay(mappings)?;
                 return Ok(Done::Control);
             }
-            GuestOp::HostYield | GuestOp::CallResume | GuestOp::DropPaused => {
+            GuestOp::CallResume => {
+                let units = self.resumed_units()?;
+                self.pay(units)?;
+                return Ok(Done::Control);
+            }
+            GuestOp::HostYield | GuestOp::DropPaused => {
                 return Ok(Done::Control);
             }
             GuestOp::MgmtCopy => self.copy()?,
@@ -352,6 +358,18 @@ impl<K: KernelAssist> Op<'_, K> {
         self.touch(path);
         path::write_path(self.cache, &mut self.entry.table, path, name, self.entry.owner)?;
         Ok(())
+    }
+
+    /// What the paused value in φ7 counts; 0 for a call that is still on the stack, and where resuming will be
+    /// refused anyway.
+    fn resumed_units(&mut self) -> Result<u64, Failure> {
+        let path = self.path(0)?;
+        if self.entry.pauses.iter().any(|pause| pause.target == path) {
+            return Ok(0);
+        }
+        let name = self.full(path)?;
+        let limit = self.gas.remaining().saturating_add(self.kept) / self.op.price().per_unit.max(1);
+        Ok(frozen_units(self.cache, name, limit)?)
     }
 
     /// How many mappings the image of the instance in φ7 has; 0 where the call will be refused anyway.

@@ -37,7 +37,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         refused(HostCall, &[0, 0], no_callee),
         refused(HostCall, &[at(0, &[1]), 0], "slot 0/1: step 1 goes through something that is no cnode"),
-        done(CallResume, &[PAUSED], 0, |o| {
+        done(CallResume, &[PAUSED], 1, |o| {
             o.only(&[PAUSED]);
             assert_eq!((o.a(0), o.a(1)), (9, 0));
             let idle = o.rig.as_instance(o.is(PAUSED).unwrap());

@@ -5,3 +5,4 @@ pub(crate) mod enter;
 pub(crate) mod object;
 pub(crate) mod trap;
 pub(crate) mod window;
+pub(crate) mod zero;
