@@ -101,8 +101,10 @@ impl Embedder for Books {
             matches!(&*cache.fetch(paused.into())?, Cap::Instance(i) if matches!(i.status(), Status::Paused(_)))
         );
         host::put_back(cache, &payload)?;
-        // The same value on another machine, which has nothing in its pool.
-        *vm = Vm::with_engine(std::mem::take(&mut vm.kernel_assist), self.engine.clone());
+        // The same value, now and then on another machine; nothing is in the pool.
+        if self.audits.is_multiple_of(16) {
+            *vm = Vm::with_engine(std::mem::take(&mut vm.kernel_assist), self.engine.clone());
+        }
         vm.restore(cache, paused)?;
         if oog {
             vm.add_gas(left + self.owed + self.slice);

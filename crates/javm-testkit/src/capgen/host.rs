@@ -23,8 +23,7 @@ use super::{
 /// Makes the values of a case.
 #[derive(Debug, Default)]
 pub struct Builder {
-    /// A program whose instruction at this offset is a trap.
-    pub trap: Option<(u32, u32)>,
+    trap: Option<(u32, u32)>,
     images: HashMap<u32, CapHash>,
     instances: HashMap<u32, CapHash>,
     /// Every image that there is, with those that `SET_IMAGE` goes to.
@@ -37,6 +36,12 @@ fn made<T, E: core::fmt::Display>(result: Result<T, E>) -> T {
 }
 
 impl Builder {
+    /// Has a trap in place of the instruction at an offset of a program.
+    #[must_use]
+    pub fn with_trap(program: u32, pc: u32) -> Self {
+        Self { trap: Some((program, pc)), ..Self::default() }
+    }
+
     /// The image of a program, with more initial slots.
     fn image_with(
         &self,

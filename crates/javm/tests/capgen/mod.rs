@@ -23,17 +23,24 @@ fn number(variable: &str) -> Option<u64> {
 /// Runs `test` on cases, and asserts that in the default run every operation succeeded and was refused often
 /// enough. What `test` returns is counted.
 pub fn for_cases(default: u64, options: Options, mut test: impl FnMut(&Case) -> Stats) {
-    let one = number("JAVM_SEED");
-    let count = number("JAVM_CASES").unwrap_or(default);
-    let seeds = one.map_or(0..count, |seed| seed..seed + 1);
+    let seeds = seeds(default);
+    let whole = seeds.end - seeds.start >= default;
     let mut stats = Stats::default();
     for seed in seeds {
         let case = generate(seed, options);
         stats.add(&test(&case));
     }
     println!("{stats}");
-    if one.is_none() && count >= default {
+    if whole {
         stats.require(1_000, 100);
+    }
+}
+
+/// The seeds to run.
+pub fn seeds(default: u64) -> std::ops::Range<u64> {
+    match number("JAVM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("JAVM_CASES").unwrap_or(default),
     }
 }
 
