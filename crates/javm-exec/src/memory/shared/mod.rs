@@ -31,7 +31,14 @@ const SLOT: u32 = WRITE - 1;
 /// Pages of a leaf of the table.
 const LEAF: u32 = 1024;
 
-type Leaf = [u32; LEAF as usize];
+/// A part of the table. It goes when nothing is left in it, or a page that is mapped here and there would leave one
+/// everywhere.
+#[derive(Debug)]
+struct Leaf {
+    words: [u32; LEAF as usize],
+    /// How many are not zero.
+    used: u32,
+}
 
 /// Pages of a store in an address space.
 #[derive(Clone, Debug)]
@@ -166,12 +173,18 @@ impl SharedSpace {
         let to = (end.div_ceil(LEAF) as usize).min(self.leaves.len());
         for n in (first / LEAF) as usize..to {
             let start = n as u32 * LEAF;
-            let range = first.saturating_sub(start)..(end - start).min(LEAF);
-            if range == (0..LEAF) {
-                self.leaves[n] = None;
-            } else if let Some(leaf) = &mut self.leaves[n] {
-                leaf[range.start as usize..range.end as usize].fill(0);
+            let range = first.saturating_sub(start) as usize..(end - start).min(LEAF) as usize;
+            let Some(leaf) = &mut self.leaves[n] else { continue };
+            if range.len() < LEAF as usize {
+                for word in leaf.words[range].iter_mut().filter(|word| **word != 0) {
+                    *word = 0;
+                    leaf.used -= 1;
+                }
+                if leaf.used != 0 {
+                    continue;
+                }
             }
+            self.leaves[n] = None;
         }
     }
 
@@ -187,7 +200,7 @@ impl SharedSpace {
                 };
                 self.attachment.outdated(page, page + 1);
                 if let Some(Some(leaf)) = self.leaves.get_mut((page / LEAF) as usize) {
-                    leaf[(page % LEAF) as usize] &= !WRITE;
+                    leaf.words[(page % LEAF) as usize] &= !WRITE;
                 }
             }
         }
@@ -225,7 +238,7 @@ impl SharedSpace {
     #[inline(always)]
     fn entry(&self, page: u32) -> u32 {
         match self.leaves.get((page / LEAF) as usize) {
-            Some(Some(leaf)) => leaf[(page % LEAF) as usize],
+            Some(Some(leaf)) => leaf.words[(page % LEAF) as usize],
             _ => 0,
         }
     }
@@ -278,8 +291,11 @@ impl SharedMemory<'_> {
         if leaf >= self.space.leaves.len() {
             self.space.leaves.resize_with(leaf + 1, || None);
         }
-        let leaf = self.space.leaves[leaf].get_or_insert_with(|| Box::new([0; LEAF as usize]));
-        leaf[(page % LEAF) as usize] = entry;
+        let leaf = self.space.leaves[leaf]
+            .get_or_insert_with(|| Box::new(Leaf { words: [0; LEAF as usize], used: 0 }));
+        let word = &mut leaf.words[(page % LEAF) as usize];
+        leaf.used += u32::from(*word == 0);
+        *word = entry;
         Ok(entry)
     }
 
@@ -376,5 +392,28 @@ impl GuestAccess for SharedMemory<'_> {
             return Ok(());
         }
         self.store_slow(address, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Engine;
+
+    #[test]
+    fn a_page_that_is_mapped_here_and_there_leaves_nothing() {
+        let (mut space, mut store) = (SharedSpace::new(), SharedStore::new(&Engine::default(), 3));
+        let extent = Extent { first: 0, count: 3 };
+        for base in (0..PAGE_COUNT - 3).step_by(777) {
+            space.map(extent, base, Access::ReadWrite, 0, 3).unwrap();
+            let mut memory = SharedMemory { space: &mut space, store: &mut store };
+            memory.write(base * PAGE_SIZE as u32, &[1; 2 * PAGE_SIZE + 1]).unwrap();
+            assert!((1..=2).contains(&space.leaves.iter().flatten().count()));
+            if base % 2 == 0 {
+                space.unmap(extent, 1, 1);
+            }
+            space.remove(extent);
+            assert_eq!((space.leaves.iter().flatten().count(), space.mappings.len()), (0, 0));
+        }
     }
 }

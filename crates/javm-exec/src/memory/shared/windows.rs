@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use javm_sys::{Backing, SharedWindow, Short};
 
 /// The most windows of one store.
-const MAX_WINDOWS: usize = 256;
+const MAX_WINDOWS: usize = 128;
 
 /// Tells which space a window belongs to, for as long as it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
