@@ -613,6 +613,36 @@ fn what_a_pause_has_shown_outlives_the_stack() {
 }
 
 #[test]
+fn putting_a_call_aside_and_back_is_paid_by_the_page() {
+    for pages in [0u64, 1, 5] {
+        let mut rig = Rig::new();
+        let marker = rig.marker("m");
+        let writes: String = (0..pages).map(|n| format!("store_imm_u8 {:#x}, 1\n", MEM + n * 4096)).collect();
+        // A page of zeros is none.
+        let zero = format!("store_imm_u8 {:#x}, 0\n", MEM + 7 * 4096);
+        let text = format!("{writes}{zero}{}ecalli 16\nload_imm a0, 5\necalli 0\ntrap", load_args(&[1]));
+        let worker = rig.image(&text, |image| image.memory_mappings = vec![ephemeral(MEM, 8)]);
+        let worker = rig.instance(worker, &[(1, marker)]);
+        let catcher = rig.catcher(&[marker]);
+        let image = rig.image(&format!("{}ecalli 0\ntrap", ask(26, &[2, 0])), |image| {
+            image.yield_marker_slot = Some(SlotIdx(1));
+        });
+        let handler = rig.instance(image, &[(1, catcher), (2, worker)]);
+        let result = rig.call(handler, 0, &[], GAS);
+        let (_, after) = rig.halted(&result);
+        let at_halt = rig.seen().last().unwrap().gas;
+        assert_eq!(at_halt - (GAS - result.gas_used()), 100 + 6000 * (1 + pages));
+        let paused = rig.slot(after, 2).unwrap();
+        let text = format!("{}ecalli 100\necalli 27\necalli 100\necalli 0\ntrap", load_args(&[2]));
+        let resumer = rig.program(&text, &[(2, paused)]);
+        assert_eq!(rig.halt(resumer).0, 5);
+        let seen = rig.seen();
+        // The probe, and the halt of the worker.
+        assert_eq!(seen[0].gas - seen[1].gas, 100 + 2000 + 3000 * (1 + pages) + 100);
+    }
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let (mut rig, root) = scenario();
     assert!(matches!(rig.call(root, 0, &[], GAS), CallResult::Paused { .. }));

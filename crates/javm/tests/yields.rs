@@ -532,6 +532,52 @@ fn writing(rig: &mut Rig, pages: u64, reply: bool) -> CapHash {
 }
 
 #[test]
+fn the_first_quota_that_can_pay_pays_all() {
+    let mut rig = Rig::new();
+    let slots = [
+        (1, rig.handle(KernelImage::Quota, 3)),
+        // No quota: skipped.
+        (2, rig.handle(KernelImage::Gas, 4)),
+        (4, rig.handle(KernelImage::Quota, 4)),
+    ];
+    let writes = format!("store_imm_u8 {MEM:#x}, 7\nstore_imm_u8 {:#x}, 7\necalli 0\ntrap", MEM + 4096);
+    let quotas = vec![SlotIdx(1), SlotIdx(2), SlotIdx(9), SlotIdx(4)];
+    let image = rig.image(&writes, |image| {
+        image.quota_slots = quotas.clone();
+        image.memory_mappings = vec![persistent(MEM, 2, 7)];
+    });
+    let own = rig.instance(image, &slots);
+    // Without quotas of its own it is its caller's that pay, and the caller's caller's.
+    let image = rig.image(&writes, |image| image.memory_mappings = vec![persistent(MEM, 2, 7)]);
+    let callee = rig.instance(image, &[]);
+    let image = rig.image(&format!("{}ecalli 0\ntrap", ask(26, &[2, 0])), |_| ());
+    let between = rig.instance(image, &[(2, callee)]);
+    let image = rig.image(&format!("{}move_reg a0, a1\necalli 0\ntrap", ask(26, &[8, 0])), |image| {
+        image.quota_slots = quotas.clone();
+    });
+    let caller = rig.instance(image, &[&slots[..], &[(8, between)]].concat());
+    for (before, after) in [
+        ([8191, 10_000], Some([8191, 1808])),
+        ([8192, 10_000], Some([0, 10_000])),
+        ([0, 8192], Some([0, 0])),
+        ([8191, 8191], None),
+    ] {
+        for who in [own, caller] {
+            rig.vm.kernel_assist.set_quota(3, before[0]);
+            rig.vm.kernel_assist.set_quota(4, before[1]);
+            let result = rig.call(who, 0, &[], GAS);
+            let left = [3, 4].map(|id| rig.vm.kernel_assist.quota(id));
+            assert_eq!(left, after.unwrap_or(before));
+            if after.is_none() {
+                // The first is named; below a caller it is a code that the one between hands on.
+                assert!(matches!(result, CallResult::Faulted { .. }) == (who == own), "{result:?}");
+                assert!(rig.what().starts_with("storage exhausted: quota 3 cannot pay"), "{}", rig.what());
+            }
+        }
+    }
+}
+
+#[test]
 fn exhausted_storage_is_caught_topped_up_and_resumed() {
     for (pages, reply) in [(1, true), (3, true), (3, false)] {
         let mut rig = Rig::new();
