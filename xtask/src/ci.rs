@@ -24,6 +24,8 @@ const STEPS: &[Step] = &[
     ("format", || cargo(&["fmt", "--all", "--check"])),
     ("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("test", || cargo(&["test", "--workspace"])),
+    ("portable: test", portable),
+    ("portable: other platforms", other_platforms),
     ("substrate: clippy", || {
         cargo(&[
             "clippy",
@@ -63,6 +65,31 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
 fn cargo(args: &[&str]) -> Result<(), Failure> {
     process::run(process::cargo(args))
+}
+
+/// Tests the engine as it is built where there is no recompiler.
+fn portable() -> Result<(), Failure> {
+    let mut command =
+        process::cargo(&["test", "--target-dir", "target/portable", "-p", "javm-sys", "-p", "javm-exec"]);
+    command.env("RUSTFLAGS", "--cfg javm_portable");
+    process::run(command)
+}
+
+/// Checks what embedders use for those other platforms whose standard library is installed.
+fn other_platforms() -> Result<(), Failure> {
+    for target in ["aarch64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"] {
+        let rustc = std::process::Command::new("rustc")
+            .args(["--print", "target-libdir", "--target", target])
+            .output();
+        let installed =
+            rustc.is_ok_and(|out| std::path::Path::new(String::from_utf8_lossy(&out.stdout).trim()).is_dir());
+        if installed {
+            cargo(&["check", "-p", "javm", "-p", "javm-cli", "--target", target])?;
+        } else {
+            println!("left out: the standard library of {target} is not installed");
+        }
+    }
+    Ok(())
 }
 
 /// Builds the fixtures where the guests' toolchain is to be had.

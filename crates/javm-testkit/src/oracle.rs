@@ -76,6 +76,29 @@ pub fn exec_step_vs_run(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+/// A case out of any bytes shows the same on the interpreter and on the recompiler, under both gas models. Where
+/// there is no recompiler nothing is shown.
+///
+/// # Errors
+/// The first exit at which it does not.
+pub fn exec_backends(bytes: &[u8]) -> Result<(), String> {
+    let Some(case) = case_from_bytes(bytes) else { return Ok(()) };
+    for model in GasModel::ALL {
+        let run = |backend| {
+            let engine = Engine::new(Config::new().backend(backend).gas_model(model)).ok()?;
+            let mut machine = EngineMachine { instance: case.instance(&engine), mode: Mode::Run };
+            Some(drive(&case, &mut machine))
+        };
+        let Some((expected, found)) = run(Backend::Interpreter).zip(run(Backend::Recompiler)) else {
+            return Ok(());
+        };
+        if let Some(difference) = difference(&found, &expected) {
+            return Err(format!("{model}: recompiler and interpreter differ: {difference}"));
+        }
+    }
+    Ok(())
+}
+
 /// Any bytes are a program or an error; the code of a program survives being written and read again.
 ///
 /// # Errors

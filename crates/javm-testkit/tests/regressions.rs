@@ -11,12 +11,13 @@ use javm_testkit::{
 /// A property and its name.
 type Target = (&'static str, fn(&[u8]) -> Result<(), String>);
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     ("exec_step_vs_run", oracle::exec_step_vs_run),
     ("program_load", oracle::program_load),
     ("isa_roundtrip", oracle::isa_roundtrip),
     ("cap_decode", oracle::cap_decode),
     ("manifest_read", oracle::manifest_read),
+    ("exec_backends", oracle::exec_backends),
 ];
 
 /// The inputs of a target: those in its directory of `fuzz/regressions`.
@@ -78,6 +79,10 @@ fn damaged_programs() {
         let blob = javm_program::bare::to_blob(&one.code);
         valid[1] += usize::from(javm_program::Program::load(&run(1, blob.clone(), &other)).is_ok());
         valid[2] += usize::from(oracle::code_from_bytes(&run(2, code.clone(), &other)).is_some());
+        if seed % 4 == 0 {
+            run(5, input.clone(), &other);
+            oracle::exec_backends(&input).unwrap();
+        }
         // And undamaged.
         oracle::exec_step_vs_run(&input).unwrap();
         oracle::program_load(&blob).unwrap();

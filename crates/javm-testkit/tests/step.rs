@@ -1,6 +1,7 @@
-//! Running equals single-stepping, whatever interrupts it.
+//! Running equals single-stepping, whatever interrupts it: the interpreter, which the recompiler is compared with
+//! elsewhere (`javm-exec/tests/jit_random.rs`).
 
-use javm_exec::{Config, Engine, GasModel};
+use javm_exec::{Backend, Config, Engine, GasModel};
 use javm_testkit::{
     r#gen::{Options, case, raw},
     oracle::step_equals_run,
@@ -8,7 +9,8 @@ use javm_testkit::{
 
 fn all(options: &Options, generate: fn(u64, &Options) -> javm_testkit::r#gen::Case, cases: u64) {
     for model in GasModel::ALL {
-        let engine = Engine::new(Config::new().gas_model(model)).unwrap();
+        let config = Config::new().backend(Backend::Interpreter).gas_model(model);
+        let engine = Engine::new(config).unwrap();
         for seed in 0..cases {
             step_equals_run(&engine, &generate(seed, options)).unwrap();
         }
