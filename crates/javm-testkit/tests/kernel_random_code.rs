@@ -74,7 +74,7 @@ fn program(seed: u64) -> String {
     ecall(&mut text, 0, [2, 0, 0, 0], [254, 32 | 30 << 8]);
     ecall(&mut text, 2, [16, 0, 2, 1], [32 | 30 << 8, 0]);
     for block in 0..blocks {
-        let _ = write!(text, "b{block}:\n");
+        let _ = writeln!(text, "b{block}:");
         for _ in 0..rng.between(1, 3) {
             // The first VM has the first two pages, at the beginning.
             let page = if rng.one_in(16) { *rng.one_of(&PAGES) } else { *rng.one_of(&PAGES[..2]) };
