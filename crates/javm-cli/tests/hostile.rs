@@ -62,6 +62,37 @@ fn damaged_programs_do_no_harm() {
     }
 }
 
+/// Blobs of the microkernel: each byte of header and entries, and some of the rest.
+#[test]
+fn damaged_manifests_do_no_harm() {
+    let scratch = Scratch::new();
+    let blob = scratch.path("blob.jar");
+    assert_eq!(javm(&["pack", &guest("vm_pager"), "-o", &blob]).code, Some(0));
+    let bytes = std::fs::read(&blob).unwrap();
+    let entries = 10 + 19 * usize::from(bytes[8]);
+    for at in (0..entries).chain((entries..bytes.len()).step_by(97)) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0xA5;
+        let (cut, changed) = (scratch.file("cut", &bytes[..at]), scratch.file("changed", &changed));
+        let what = |how: &str| format!("{how} at {at}");
+        survives(&what("cut"), "inspect", &javm(&["inspect", &cut]));
+        survives(&what("cut"), "run", &javm(&["run", &cut, "--gas", "1M"]));
+        survives(&what("changed"), "inspect", &javm(&["inspect", &changed, "--live", "--gas", "1M"]));
+        survives(&what("changed"), "run", &javm(&["run", &changed, "--gas", "1M", "--trace"]));
+    }
+    // As many pages as can be written down, and gas to pay for them.
+    let mut large = bytes;
+    let data = (10..entries).step_by(19).find(|at| large[at + 1] == 1).expect("there is a stack");
+    large[4..8].fill(0xFF);
+    for (pages, code) in [(0xFFu8, 2), (0x0F, 2)] {
+        large[data + 6..data + 10].fill(pages);
+        let file = scratch.file("large", &large);
+        let ran = javm(&["run", &file, "--gas", "10000000G"]);
+        survives("large", "run", &ran);
+        assert_eq!(ran.code, Some(code), "{ran:#?}");
+    }
+}
+
 #[test]
 fn names_in_files_cannot_drive_a_terminal() {
     let scratch = Scratch::new();
