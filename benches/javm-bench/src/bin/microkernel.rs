@@ -78,7 +78,8 @@ const CASES: &[Case] = &[
         name: "MAP and UNMAP",
         what: "of one page that nobody touches",
         rounds: 50_000,
-        body: "load_imm a0, 0x40\nload_imm a1, 0\nload_imm a2, 1\nload_imm a3, 1\nload_imm_64 a5, 0x4600000000\nload_imm a4, 2\necall
+        body: "load_imm a0, 0x40\nload_imm a1, 0\nload_imm a2, 1\nload_imm a3, 1
+            load_imm_64 a5, 0x4600000000\nload_imm a4, 2\necall
             load_imm a0, 0\nload_imm a1, 1\nload_imm a4, 3\necall",
         baseline: "load_imm a0, 0x40\nload_imm a1, 0\nload_imm a2, 1\nload_imm a3, 1\nload_imm_64 a5, 0x4600000000\nload_imm a4, 2
             load_imm t0, 0\nload_imm a0, 0\nload_imm a1, 1\nload_imm a4, 3\nload_imm t0, 0",
@@ -89,7 +90,8 @@ const CASES: &[Case] = &[
         name: "MAP, write, UNMAP",
         what: "of one page that is written between; per round",
         rounds: 20_000,
-        body: "load_imm a0, 0x40\nload_imm a1, 0\nload_imm a2, 1\nload_imm a3, 1\nload_imm_64 a5, 0x4600000000\nload_imm a4, 2\necall
+        body: "load_imm a0, 0x40\nload_imm a1, 0\nload_imm a2, 1\nload_imm a3, 1
+            load_imm_64 a5, 0x4600000000\nload_imm a4, 2\necall
             store_u64 s0, 0x40000\nload_imm a0, 0\nload_imm a1, 1\nload_imm a4, 3\necall",
         baseline: "load_imm a0, 0x40\nload_imm a1, 0\nload_imm a2, 1\nload_imm a3, 1\nload_imm_64 a5, 0x4600000000\nload_imm a4, 2
             load_imm t0, 0\nstore_u64 s0, 0x30000\nload_imm a0, 0\nload_imm a1, 1\nload_imm a4, 3\nload_imm t0, 0",
@@ -104,7 +106,8 @@ const CASES: &[Case] = &[
             load_imm a0, 0\nload_imm a1, 1\nload_imm_64 a5, 0x420100000000\nload_imm a4, 3\necall",
         child: "load_u64 a0, 0x20000\necalli 0\njump @0",
         baseline: "load_imm a5, 0\nload_imm t0, 66\nload_imm a0, 0x20\nload_imm a1, 0\nload_imm a2, 1\nload_imm a3, 1
-            load_imm_64 a5, 0x420100000000\nload_imm a4, 2\nload_imm t0, 0\nload_imm_64 a5, 0x4200000000\nload_imm a4, 13\nload_imm t0, 0
+            load_imm_64 a5, 0x420100000000\nload_imm a4, 2\nload_imm t0, 0\nload_imm_64 a5, 0x4200000000
+            load_imm a4, 13\nload_imm t0, 0
             load_imm a0, 0\nload_imm a1, 1\nload_imm_64 a5, 0x420100000000\nload_imm a4, 3\nload_imm t0, 0
             load_u64 a0, 0x30000\nload_imm t0, 0\nfallthrough",
         ..CALL
@@ -114,7 +117,8 @@ const CASES: &[Case] = &[
         what: "of a VM with copies of 28 capabilities; per round",
         rounds: 50_000,
         body: "load_imm a0, -1\nload_imm a5, 80\necalli 65\nload_imm_64 a5, 0x5000000000\nload_imm a4, 5\necall",
-        baseline: "load_imm a0, -1\nload_imm a5, 80\nload_imm t0, 65\nload_imm_64 a5, 0x5000000000\nload_imm a4, 5\nload_imm t0, 0",
+        baseline: "load_imm a0, -1\nload_imm a5, 80\nload_imm t0, 65\nload_imm_64 a5, 0x5000000000
+            load_imm a4, 5\nload_imm t0, 0",
         ..CALL
     },
     Case {
@@ -122,7 +126,8 @@ const CASES: &[Case] = &[
         what: "of a protocol capability; per round",
         rounds: 50_000,
         body: "load_imm_64 a5, 0x100000050\nload_imm a4, 7\necall\nload_imm_64 a5, 0x5000000000\nload_imm a4, 5\necall",
-        baseline: "load_imm_64 a5, 0x100000050\nload_imm a4, 7\nload_imm t0, 0\nload_imm_64 a5, 0x5000000000\nload_imm a4, 5\nload_imm t0, 0",
+        baseline: "load_imm_64 a5, 0x100000050\nload_imm a4, 7\nload_imm t0, 0\nload_imm_64 a5, 0x5000000000
+            load_imm a4, 5\nload_imm t0, 0",
         ..CALL
     },
 ];

@@ -1,8 +1,8 @@
 //! Address spaces over pages that they share.
 //!
 //! [`SharedStore`] has the pages, [`SharedSpace`] is one address space: which pages of the store are mapped where.
-//! [`SharedMemory`] is the two together, which is what guest code runs on, during a [`SharedRun`]. Mapping copies nothing: what is written
-//! through one space is what the other reads.
+//! [`SharedMemory`] is the two together, which is what guest code runs on, during a [`SharedRun`]. Mapping copies
+//! nothing: what is written through one space is what the other reads.
 //!
 //! What is mapped is said by a list of mappings, each an [`Extent`] of the store at a base page with one bit per
 //! page; so mapping and unmapping cost a bit per page. A table of words, filled as pages are touched, is in front
