@@ -4,9 +4,9 @@
 //! A generated caller, which holds values that it made and nested ones that it may change in place, calls a
 //! generated callee, which has callees of its own. That is done once as generated, then with a trap in place of
 //! each instruction in turn, of the callee and of all below it, and with gas that ends at each report of the
-//! callee; of larger trees, at some. Before and after the call the caller yields, and its table is looked at as it stands on the stack:
-//! the names are to be the same, and so is all that they reach, references followed without settling them. At
-//! the end everything that the caller holds must be the same whatever the fault was.
+//! callee; of larger trees, at some. Before and after the call the caller yields, and its table is looked at as
+//! it stands on the stack: the names are to be the same, and so is all that they reach, references followed
+//! without settling them. At the end everything that the caller holds must be the same whatever the fault was.
 
 mod capgen;
 

@@ -178,7 +178,7 @@ impl Embedder for Watch<'_> {
 fn guests_that_know_what_they_do_forge_nothing() {
     let Some(engine) = engine(Backend::Interpreter) else { unreachable!("it runs everywhere") };
     let mut instances = 0;
-    for_cases(140, Options { visible: true, ..Options::default() }, |case| {
+    for_cases(160, Options { visible: true, ..Options::default() }, |case| {
         let mut cache = CacheDirectory::new();
         let placed = host::place(case, &mut cache);
         let mut law =

@@ -478,6 +478,18 @@ impl Script<'_> {
         self.call_and(&place, act, how, op, by);
     }
 
+    /// Has a callee yield to this program and leaves it so; where it lay.
+    fn leave_paused(&mut self) -> Option<Place> {
+        let yielder = self.yielder()?;
+        let of = Arc::clone(&yielder);
+        let place =
+            self.callee(move |val| matches!(val, Val::Instance(p, _) if Arc::ptr_eq(p, &of)), yielder);
+        let by = self.by();
+        self.stops = true;
+        self.call(&place, 0, by);
+        Some(place)
+    }
+
     /// Calls that the kernel answers.
     fn native(&mut self) {
         let by = self.by();
@@ -620,7 +632,17 @@ impl Script<'_> {
             }
             _ => {
                 let mut args = self.prepare(op).args;
-                self.spoil(op, &mut args, bad);
+                let written = op.operands().iter().rposition(|operand| operand.kind == OperandKind::Dst);
+                let target =
+                    if written.is_some() && self.m.rng.one_in(4) { self.leave_paused() } else { None };
+                match (written, target) {
+                    // The slot of a paused call cannot be written, nor one that it lies in.
+                    (Some(n), Some(target)) => {
+                        let prefix = self.m.rng.between(1, target.len() as u64) as usize;
+                        args[n] = encode(&target[..prefix]);
+                    }
+                    _ => self.spoil(op, &mut args, bad),
+                }
                 args
             }
         };

@@ -101,6 +101,8 @@ pub(super) struct Script<'m> {
     halting: bool,
     /// What is to be done with the next call that pauses.
     wish: Option<(GuestOp, By)>,
+    /// The next call that pauses is left so: the act is about to fault.
+    pub(super) stops: bool,
     /// How deep the generator is in handlers.
     nesting: u32,
 }
@@ -132,6 +134,7 @@ impl<'m> Script<'m> {
             ends: false,
             halting: false,
             wish: None,
+            stops: false,
             nesting: 0,
         };
         s.furnish();
@@ -507,6 +510,9 @@ impl<'m> Script<'m> {
             self.expect("a1", 1);
             self.expect("a0", 1 + position as u64);
             self.table.set(&[0], event.payload.clone());
+            if std::mem::take(&mut self.stops) {
+                return;
+            }
             self.locked.push(place.clone());
             self.nesting += 1;
             for _ in 0..self.m.rng.below(3) {
