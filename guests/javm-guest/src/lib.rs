@@ -41,6 +41,7 @@ mod kernel;
 #[doc(hidden)]
 pub mod link;
 mod memory;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod microkernel;
 pub mod raw;
 mod register;
