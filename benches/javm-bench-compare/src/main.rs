@@ -157,7 +157,7 @@ fn main() -> ExitCode {
     }
     let wrong = bench.wrong;
     progress.set_message("single figures");
-    let singles = singles::measure(options.runs.into());
+    let singles = singles::measure(&megabyte, options.runs.into());
     progress.finish_and_clear();
 
     let (columns, better) = columns::columns(&rivals);

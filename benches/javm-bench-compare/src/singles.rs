@@ -1,6 +1,8 @@
-//! What is measured once and of our recompiler alone: a fresh instance, an idle one, a nested call.
+//! What is measured once and of our recompiler alone: a fresh instance, an idle one, a nested call, the second start
+//! of a large program.
 
 use std::{
+    convert::Infallible,
     fs,
     time::{Duration, Instant},
 };
@@ -10,8 +12,9 @@ use javm_exec::{
     MapError, Module, Reg,
 };
 use javm_isa::asm::assemble;
+use javm_program::Program;
 
-use crate::{rival::RivalError, stats::Times};
+use crate::{kernels::Subject, rival::RivalError, stats::Times};
 
 /// The figures; `None` where this machine cannot say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +26,11 @@ pub(crate) struct Singles {
     pub(crate) idle: Option<f64>,
     /// Seconds for a call of one capability by another, and back.
     pub(crate) nested: Option<f64>,
+    /// Seconds from the bytes of a program of a megabyte, whose code is on disk, until its first block has run, in an
+    /// engine of its own.
+    pub(crate) second_start: Option<f64>,
+    /// Those of them that come after the program was read and checked.
+    pub(crate) second_start_checked: Option<f64>,
 }
 
 /// Where the instances' memory begins, in pages.
@@ -33,14 +41,15 @@ const TOUCHED: u32 = 16;
 const IDLE: usize = 512;
 
 /// Measures all of them; `None` without a recompiler.
-pub(crate) fn measure(runs: usize) -> Result<Option<Singles>, RivalError> {
+pub(crate) fn measure(megabyte: &Subject, runs: usize) -> Result<Option<Singles>, RivalError> {
     let config = Config::new().backend(Backend::Recompiler);
-    let Ok(engine) = Engine::new(config) else { return Ok(None) };
+    let Ok(engine) = Engine::new(config.clone()) else { return Ok(None) };
     let fresh = fresh(&engine, runs)?;
     // An engine of its own: the other's pool holds memory that was counted before.
-    let idle = idle(&Engine::new(config)?)?;
+    let idle = idle(&Engine::new(config.clone())?)?;
     let (nested, ..) = javm_bench::measure(&javm_bench::CASES[0], Backend::Recompiler);
-    Ok(Some(Singles { fresh, idle, nested: Some(nested * 1e-9) }))
+    let (second_start, second_start_checked) = second_start(&config, megabyte, runs)?;
+    Ok(Some(Singles { fresh, idle, nested: Some(nested * 1e-9), second_start, second_start_checked }))
 }
 
 /// A program that writes to this many pages and returns.
@@ -103,6 +112,48 @@ fn idle(engine: &Engine) -> Result<Option<f64>, RivalError> {
     Ok(before.zip(after).map(|(before, after)| after.saturating_sub(before) as f64 / waiting.len() as f64))
 }
 
+/// Starts again and again with code that the first start left on disk.
+fn second_start(
+    config: &Config,
+    megabyte: &Subject,
+    runs: usize,
+) -> Result<(Option<f64>, Option<f64>), RivalError> {
+    let folder = std::env::temp_dir().join(format!("javm-bench-compare-{}", std::process::id()));
+    let config = config.clone().code_cache(&folder);
+    // As the hash of a value that holds the program.
+    let key = [1; 32];
+    let (mut all, mut checked) = (Times::default(), Times::default());
+    let mut starts = || -> Result<(), RivalError> {
+        let engine = Engine::new(config.clone())?;
+        let program = Program::load(&megabyte.blob)?;
+        let Ok(module) = engine.module(key, || Ok::<_, Infallible>(program.into_code()));
+        module.compile();
+        drop((module, engine));
+        for _ in 0..runs.max(3) * 5 {
+            let start = Instant::now();
+            let engine = Engine::new(config.clone())?;
+            let code = Program::load(&megabyte.blob)?.into_code();
+            let loaded = start.elapsed();
+            let Ok(module) = engine.module(key, || Ok::<_, Infallible>(code));
+            let mut instance = Instance::new(&module);
+            // Enough for the first block: the second is not paid.
+            instance.gas = GasCounter::new(module.block_cost(0));
+            let exit = instance.run(&mut ExitOnEcall);
+            let time = start.elapsed();
+            if exit != ExitReason::OutOfGas || module.compiled_and_loaded() != (0, 1) {
+                let parts = module.compiled_and_loaded();
+                return Err(RivalError::Ended(format!("{exit}, parts {parts:?}").into()));
+            }
+            all.push(time);
+            checked.push(time - loaded);
+        }
+        Ok(())
+    };
+    let result = starts();
+    let _ = fs::remove_dir_all(&folder);
+    result.map(|()| (all.median(), checked.median()))
+}
+
 /// Bytes of memory of this process that are present, with its page tables.
 fn memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -119,8 +170,10 @@ mod tests {
 
     #[test]
     fn all_is_measured_where_there_is_a_recompiler() {
-        let Some(singles) = measure(1).unwrap() else { return };
+        let megabyte = crate::megabyte::megabyte(&crate::kernels::all().0);
+        let Some(singles) = measure(&megabyte, 1).unwrap() else { return };
         assert!(singles.fresh.is_some_and(|seconds| seconds > 0.0 && seconds < 1.0), "{singles:?}");
+        assert!(singles.second_start > singles.second_start_checked, "{singles:?}");
         assert!(singles.idle.is_some_and(|bytes| bytes >= 8192.0), "{singles:?}");
     }
 }

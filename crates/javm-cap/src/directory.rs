@@ -26,7 +26,7 @@ use crate::kinds::Cap;
 use crate::name::{CapHashOrRef, CapRef};
 use crate::store::CapStore;
 pub use collect::CallMark;
-pub use table::CapMap;
+pub use table::{CapMap, Keyed};
 use table::{Content, Settled, Slab};
 
 /// How many bytes of encodings a directory keeps of fetched values unless told otherwise: 256 MiB.

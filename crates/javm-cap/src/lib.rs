@@ -33,7 +33,7 @@ pub mod path;
 pub mod store;
 pub mod tree;
 
-pub use directory::{CacheDirectory, CallMark, CapMap, Owner};
+pub use directory::{CacheDirectory, CallMark, CapMap, Keyed, Owner};
 pub use encode::{decode, encode};
 pub use error::{CapError, OpError, OpFailure};
 pub use hash::{CapHash, kernel_image_hash};

@@ -1,6 +1,10 @@
 //! [`Config`]: choices that an engine is made with.
 
+use std::path::PathBuf;
+
 use javm_gas::GasModel;
+
+use crate::jit::CodeCacheError;
 
 /// How code is executed. Results and gas are the same for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -48,17 +52,35 @@ pub enum ConfigError {
     /// The recompiler was asked for where it cannot run.
     #[error("the recompiler cannot run here: {0}")]
     Unsupported(javm_sys::Unsupported),
+    /// The folder of [`Config::code_cache`] cannot be used.
+    #[error("the code cache cannot be used: {0}")]
+    CodeCache(#[from] CodeCacheError),
 }
 
 /// What an [`Engine`](crate::Engine) is made with.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) backend: Backend,
     pub(crate) gas_model: GasModel,
+    pub(crate) module_cache: usize,
+    pub(crate) code_cache: Option<PathBuf>,
+    pub(crate) code_cache_limit: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            backend: Backend::default(),
+            gas_model: GasModel::default(),
+            module_cache: 256 << 20,
+            code_cache: None,
+            code_cache_limit: 1 << 30,
+        }
+    }
 }
 
 impl Config {
-    /// The defaults: [`Backend::Auto`], [`GasModel::Pipeline`].
+    /// The defaults: [`Backend::Auto`], [`GasModel::Pipeline`], 256 MiB of modules by hash, nothing on disk.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -75,6 +97,31 @@ impl Config {
     #[must_use]
     pub const fn gas_model(mut self, model: GasModel) -> Self {
         self.gas_model = model;
+        self
+    }
+
+    /// How many bytes of modules [`Engine::module`](crate::Engine::module) keeps.
+    #[must_use]
+    pub const fn module_cache(mut self, bytes: usize) -> Self {
+        self.module_cache = bytes;
+        self
+    }
+
+    /// Keeps compiled code in this folder, for processes to come. It is made if it is not there; it and the secret in
+    /// it must belong to our user, and nobody else may write to it. Only modules that have a key
+    /// ([`Engine::module`](crate::Engine::module)) are kept, and only the recompiler's. Who can read the folder's
+    /// secret can have this process run anything.
+    #[must_use]
+    pub fn code_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.code_cache = Some(folder.into());
+        self
+    }
+
+    /// The most bytes of files in the folder of [`Config::code_cache`], 1 GiB by default. When there are more, the
+    /// programs that were longest not added to are removed.
+    #[must_use]
+    pub const fn code_cache_limit(mut self, bytes: u64) -> Self {
+        self.code_cache_limit = bytes;
         self
     }
 }

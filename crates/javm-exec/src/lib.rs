@@ -6,7 +6,8 @@
 //! ```
 //!
 //! * [`Config`], [`Engine`]: choices, shared caches and pools; an engine is cheap to clone.
-//! * [`Module`]: one program, priced and lowered once, shared by instances and threads.
+//! * [`Module`]: one program, priced and lowered once, shared by instances and threads; by a key
+//!   ([`Engine::module`]) also by those who do not know of each other, and by processes one after the other.
 //! * [`Instance`]: one run of it. [`Instance::run`] goes on until an [`ExitReason`]; the instance is then
 //!   exactly at the instruction that the reason names and can be looked at, changed and resumed.
 //! * [`Memory`] and [`memory`]: 2^32 bytes in pages of 4,096, mapped from lazily copied sources.
@@ -19,6 +20,7 @@
 // The operation enum is built row by row from the instruction table.
 #![recursion_limit = "256"]
 
+mod cache;
 mod config;
 mod ecall;
 mod engine;
@@ -30,6 +32,7 @@ mod jit;
 pub mod memory;
 mod module;
 
+pub use cache::{Lru, module_key};
 pub use config::{Backend, Config, ConfigError};
 pub use ecall::{EcallHandler, EcallKind, EcallResult, ExitOnEcall};
 pub use engine::Engine;
@@ -39,6 +42,7 @@ pub use instance::{Instance, Step};
 pub use interp::Interpreter;
 pub use javm_gas::GasModel;
 pub use javm_isa::{Code, CodeError, Reg};
+pub use jit::CodeCacheError;
 pub use memory::{
     Access, CopyingMemory, Fault, MapError, Mem, Memory, PAGE_SIZE, Page, PageSource, WindowMemory,
 };

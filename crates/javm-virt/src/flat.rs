@@ -7,7 +7,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, vec::Vec};
 
-use javm_exec::{Access, Engine, GasCounter, Instance, MapError, Memory, Module, NUM_REGS, PageSource, Reg};
+use javm_exec::{
+    Access, Code, Engine, GasCounter, Instance, MapError, Memory, Module, NUM_REGS, PageSource, Reg,
+};
 use javm_program::{PAGE_SIZE, Program, Region, RegionKind};
 
 /// A program that can be run flat any number of times.
@@ -69,11 +71,26 @@ impl Flat {
     /// name the last counts.
     #[must_use]
     pub fn new(engine: &Engine, program: Program) -> Self {
+        Self::of(program, |code| Module::new(engine, code))
+    }
+
+    /// The same with a module that is shared with everybody who brings the same program, and whose machine code is
+    /// kept on disk if the engine has a place there ([`Engine::module`]).
+    #[must_use]
+    pub fn shared(engine: &Engine, program: Program) -> Self {
+        Self::of(program, |code| {
+            let key = javm_exec::module_key(&code);
+            let Ok(module) = engine.module(key, || Ok::<_, core::convert::Infallible>(code));
+            module
+        })
+    }
+
+    fn of(program: Program, module: impl FnOnce(Code) -> Module) -> Self {
         Self {
             exports: program.exports().iter().map(|export| (export.name.clone(), export.pc)).collect(),
             registers: program.registers(),
             mappings: program.regions().iter().map(Mapping::new).collect(),
-            module: Module::new(engine, program.into_code()),
+            module: module(program.into_code()),
         }
     }
 

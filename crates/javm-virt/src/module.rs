@@ -92,7 +92,7 @@ impl VirtModule {
         if pages > u64::from(config.max_pages) {
             return Err(ModuleError::Pages { pages, limit: config.max_pages });
         }
-        let flat = Flat::new(engine, program);
+        let flat = Flat::shared(engine, program);
         let stack = flat.mappings().iter().find(|mapping| mapping.kind == RegionKind::Stack);
         let stack = stack.map(|mapping| (mapping.first, mapping.count));
         flat.module().compile();

@@ -1,9 +1,14 @@
 //! [`ImageCache`]: images decoded and compiled once per hash, whatever backend runs them.
+//!
+//! Compiled code is the engine's, which shares it with other machines and keeps it on disk if it was told where.
+//! Here images are kept, as many as fit into as many bytes.
 
 use std::sync::Arc;
 
-use javm_cap::{CacheDirectory, Cap, CapError, CapHash, CapHashOrRef, CapMap, ImageCap, Kind, image::Image};
-use javm_exec::{Code, Engine, Module};
+use javm_cap::{
+    CacheDirectory, Cap, CapError, CapHash, CapHashOrRef, CapMap, ImageCap, Keyed, Kind, image::Image,
+};
+use javm_exec::{Code, Engine, Lru, Module};
 use javm_program::Program;
 
 /// An image, ready to run.
@@ -26,11 +31,14 @@ impl LoadedImage {
     }
 }
 
-/// Images by hash.
+/// Bytes of code, and of what was made of it, that the images kept may have together.
+const LIMIT: usize = 256 << 20;
+
+/// Images by hash. Those that were longest not used are forgotten when there are too many.
 #[derive(Debug)]
 pub struct ImageCache {
     engine: Engine,
-    images: CapMap<Arc<LoadedImage>>,
+    images: Lru<CapHash, Arc<LoadedImage>, Keyed>,
     programs: CapMap<Arc<Program>>,
 }
 
@@ -38,7 +46,7 @@ impl ImageCache {
     /// An empty cache whose modules belong to this engine.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine, images: CapMap::default(), programs: CapMap::default() }
+        Self { engine, images: Lru::new(LIMIT), programs: CapMap::default() }
     }
 
     /// Whether no image was loaded yet.
@@ -81,19 +89,18 @@ impl ImageCache {
         cache: &mut CacheDirectory,
         hash: CapHash,
     ) -> Result<Arc<LoadedImage>, CapError> {
-        if let Some(image) = self.images.get(&hash) {
-            return Ok(Arc::clone(image));
+        let size = |image: &Arc<LoadedImage>| image.module.size();
+        if let Some(image) = self.images.get(&hash, size) {
+            return Ok(image);
         }
         let cap = cache.fetch(CapHashOrRef::Hash(hash))?;
         let Cap::Image(image) = &*cap else {
             return Err(CapError::WrongKind { hash, expected: Kind::Image, found: cap.kind() });
         };
-        let code = Code::new(&image.code, &image.packed_bitmask, &image.jump_table)
-            .map_err(|error| CapError::Image(error.into()))?;
-        let module = Module::new(&self.engine, code);
+        let code = || Code::new(&image.code, &image.packed_bitmask, &image.jump_table);
+        let module = self.engine.module(hash, code).map_err(|error| CapError::Image(error.into()))?;
         let program = self.programs.get(&hash).cloned();
         let loaded = Arc::new(LoadedImage { hash, cap: image.clone(), module, program });
-        self.images.insert(hash, Arc::clone(&loaded));
-        Ok(loaded)
+        Ok(self.images.insert(hash, loaded, size))
     }
 }

@@ -54,6 +54,16 @@ impl Interpreter {
         lower::lower(code, model)
     }
 
+    /// Bytes of memory.
+    pub(crate) fn size(&self) -> usize {
+        let Self { ops, pcs, starts, jump_table, wide } = self;
+        size_of_val(&**ops)
+            + size_of_val(&**pcs)
+            + size_of_val(&**starts)
+            + size_of_val(&**jump_table)
+            + size_of_val(&**wide)
+    }
+
     /// Runs until something ends it.
     pub fn run<H: EcallHandler>(
         &self,

@@ -144,6 +144,15 @@ impl Asm {
         self.origin
     }
 
+    /// Writes code that was made before, as it is.
+    pub(super) fn append(&mut self, code: &[u8]) {
+        self.reserve(code.len());
+        if let Some(to) = self.buf.get_mut(self.pos..self.pos + code.len()) {
+            to.copy_from_slice(code);
+        }
+        self.pos += code.len();
+    }
+
     /// Everything that was written, all regions.
     pub(super) fn bytes(&self) -> &[u8] {
         self.buf.get(..self.pos).unwrap_or_default()

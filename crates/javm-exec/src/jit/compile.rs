@@ -86,6 +86,13 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// Puts a region that was compiled before behind what is there; where it begins.
+    pub(super) fn append(&mut self, code: &[u8]) -> usize {
+        let begin = self.asm.begin_region(LOOP_ALIGNMENT);
+        self.asm.append(code);
+        begin
+    }
+
     /// Compiles a region behind what is there; where it begins, and its tables. `None` when a cost is out of
     /// range: such a region can still be interpreted.
     pub(super) fn region(&mut self, region: u32) -> Option<(usize, RegionTables)> {

@@ -3,6 +3,7 @@
 //! * [`compile`]: the pass; [`lower`]: one method per instruction; [`asm`]: the encoder; [`regs`]: the map;
 //! * [`exits`]: how emitted code leaves; [`blocks`], [`region`]: from guest offsets to machine code and back;
 //! * [`program`]: the regions of a program and how they find each other;
+//! * [`disk`], [`stored`]: regions kept from one process to the next;
 //! * [`publish`]: the one place where bytes become code (the only unsafe code of this crate);
 //! * [`run`]: entering, answering host calls, resolving faults.
 //!
@@ -14,6 +15,7 @@
 mod asm;
 mod blocks;
 mod compile;
+mod disk;
 mod exits;
 mod lower;
 mod program;
@@ -21,6 +23,9 @@ mod publish;
 mod region;
 mod regs;
 mod run;
+mod stored;
 
+pub use disk::CodeCacheError;
+pub(crate) use disk::{Disk, Shelf};
 pub(crate) use program::{Program, Resumption};
 pub(crate) use run::run;

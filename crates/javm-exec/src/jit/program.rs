@@ -11,7 +11,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -23,8 +23,10 @@ use super::{
     asm::Asm,
     blocks::BlockIndex,
     compile::{Compiler, end_cost},
+    disk::Shelf,
     publish::{self, Entry, Shared},
     region::{Block, GAS_CHECK_LEN, RegionTables},
+    stored,
 };
 
 /// Compiling all of a program publishes whenever there is as much machine code as this.
@@ -86,11 +88,18 @@ pub(crate) struct Program {
     table: Box<[AtomicU64]>,
     /// The regions by the address of their code.
     places: RwLock<BTreeMap<u64, u32>>,
+    /// Where regions are kept on disk.
+    shelf: Option<Shelf>,
+    /// Bytes of code and tables of the regions.
+    bytes: AtomicUsize,
+    /// How many regions were compiled here, and how many came from the disk.
+    compiled: AtomicUsize,
+    loaded: AtomicUsize,
 }
 
 impl Program {
-    /// Prepares a program; nothing is compiled yet. `None` when code cannot be published at all.
-    pub(crate) fn new(code: &Code, model: GasModel) -> Option<Self> {
+    /// Prepares a program; nothing is compiled yet, or loaded. `None` when code cannot be published at all.
+    pub(crate) fn new(code: &Code, model: GasModel, shelf: Option<Shelf>) -> Option<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let shared = Shared::get()?;
         let index = BlockIndex::new(code);
@@ -111,6 +120,10 @@ impl Program {
             compiling: Mutex::default(),
             table,
             places: RwLock::default(),
+            shelf,
+            bytes: AtomicUsize::new(0),
+            compiled: AtomicUsize::new(0),
+            loaded: AtomicUsize::new(0),
             index,
         })
     }
@@ -127,9 +140,12 @@ impl Program {
 
     /// Bytes of memory that the program takes, code and tables, as far as it is compiled.
     pub(crate) fn size(&self) -> usize {
-        let regions = self.regions.iter().filter_map(|region| region.get()?.as_deref());
-        size_of_val(&*self.table)
-            + regions.map(|region| region.tables.len as usize + region.tables.size()).sum::<usize>()
+        size_of_val(&*self.table) + self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many regions were compiled by this program, and how many came from the disk.
+    pub(crate) fn origins(&self) -> (usize, usize) {
+        (self.compiled.load(Ordering::Relaxed), self.loaded.load(Ordering::Relaxed))
     }
 
     /// The machine code of all regions, compiled where they were not, in the order of the program.
@@ -165,10 +181,11 @@ impl Program {
         self.compile_regions(code, 0..self.index.regions());
     }
 
-    /// Compiles those of the regions that are not compiled yet.
+    /// Compiles those of the regions that are not compiled yet, or loads them.
     #[cold]
     fn compile_regions(&self, code: &Code, regions: core::ops::Range<u32>) {
-        let _guard = self.lock();
+        let mut fresh = Vec::new();
+        let guard = self.lock();
         let asm = SCRATCH.take();
         let mut compiler = Compiler::new(code, self.model, &self.index, asm);
         let mut batch = Vec::new();
@@ -177,14 +194,23 @@ impl Program {
             if place.get().is_some() || self.index.blocks_of(region).is_empty() {
                 continue;
             }
-            match compiler.region(region) {
-                Some((begin, tables)) => batch.push((region, begin as u32, tables)),
-                // The compiler is not asked for anything else: it stands in the middle of something.
-                None => {
-                    let _ = place.set(None);
-                    let asm = self.publish(core::mem::take(&mut batch), compiler.asm);
-                    compiler = Compiler::new(code, self.model, &self.index, asm);
+            let stored = self.shelf.as_ref().and_then(|shelf| shelf.load(code, &self.index, region));
+            if let Some(stored) = stored {
+                let begin = compiler.append(stored.code());
+                batch.push((region, begin as u32, stored.tables));
+                self.loaded.fetch_add(1, Ordering::Relaxed);
+            } else if let Some((begin, tables)) = compiler.region(region) {
+                if self.shelf.is_some() {
+                    let bytes = compiler.asm.bytes().get(begin..).unwrap_or_default();
+                    fresh.push((region, stored::encode(&tables, bytes)));
                 }
+                batch.push((region, begin as u32, tables));
+                self.compiled.fetch_add(1, Ordering::Relaxed);
+            } else {
+                // The compiler is not asked for anything else: it stands in the middle of something.
+                let _ = place.set(None);
+                let asm = self.publish(core::mem::take(&mut batch), compiler.asm);
+                compiler = Compiler::new(code, self.model, &self.index, asm);
             }
             if compiler.asm.bytes().len() >= BATCH {
                 compiler.asm = self.publish(core::mem::take(&mut batch), compiler.asm);
@@ -194,6 +220,11 @@ impl Program {
         let asm = self.publish(batch, compiler.asm);
         if asm.capacity() <= KEPT {
             SCRATCH.set(asm);
+        }
+        // Others can go on meanwhile.
+        drop(guard);
+        if let Some(shelf) = &self.shelf {
+            fresh.iter().for_each(|(region, body)| shelf.save(code, &self.index, *region, body));
         }
     }
 
@@ -217,6 +248,7 @@ impl Program {
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
         for (number, begin, tables) in batch {
             let region = memory.as_ref().map(|memory| {
+                self.bytes.fetch_add(tables.len as usize + tables.size(), Ordering::Relaxed);
                 let region = Region { memory: memory.clone(), begin, tables };
                 places.insert(region.base(), number);
                 Box::new(region)
