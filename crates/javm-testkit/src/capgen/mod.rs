@@ -2,7 +2,7 @@
 //!
 //! A [`Case`] is made from a seed. Its programs are written by a generator that knows what every slot holds
 //! ([`value`]), so that it can choose an operation that will succeed, or one way to be refused, instead of
-//! hoping for either ([`script`], [`ops`]). Programs have several endpoints, call each other, yield and are
+//! hoping for either (`script`, `ops`). Programs have several endpoints, call each other, yield and are
 //! resumed or dropped, leave pauses behind, change their image, run on meters of their own, and do arithmetic
 //! and write memory in between.
 //!
