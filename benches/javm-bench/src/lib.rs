@@ -187,3 +187,11 @@ pub fn measure(case: &Case, backend: Backend) -> (f64, f64, f64) {
     costs.sort_by(f64::total_cmp);
     (costs[RUNS / 2], costs[0], costs[RUNS - 1])
 }
+
+/// The processor's name, where the system tells it.
+#[must_use]
+pub fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    model.map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.trim().to_owned())
+}

@@ -13,7 +13,7 @@ use javm::{CallResult, InProcessKernelAssist, Vm, first_instance};
 use javm_bench::{
     CASES, GAS, RUNS, image,
     machines::{FRESH_BAR, IDLE_BAR, fresh, idle},
-    measure,
+    measure, processor,
 };
 use javm_cap::{CacheDirectory, Cap, CapHash, SlotIdx};
 use javm_exec::{Backend, Config, Engine};
@@ -79,13 +79,6 @@ fn backends() -> impl Iterator<Item = Backend> {
     [Backend::Interpreter, Backend::Recompiler]
         .into_iter()
         .filter(|backend| Engine::new(Config::new().backend(*backend)).is_ok())
-}
-
-/// The processor's name, where the system tells it.
-fn processor() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    model.map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.trim().to_owned())
 }
 
 fn main() {

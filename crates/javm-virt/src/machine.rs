@@ -83,19 +83,19 @@ impl Machine {
     }
 
     /// Does what a host asks for.
-    #[inline]
+    // An outcome is large: inlined, it is written once, where the host wants it.
+    #[inline(always)]
     pub(crate) fn act(&mut self, gas_left: i64, action: ExecAction<'_>) -> Result<ExecOutcome, ExecError> {
-        match action {
+        let value = match action {
             ExecAction::Execute { function } => {
                 self.prepare(function)?;
                 self.clear_stack();
-                self.run(gas_left, 0)
+                0
             }
-            ExecAction::Resume { return_value } if self.state == State::Syscall => {
-                self.run(gas_left, return_value)
-            }
-            ExecAction::Resume { .. } => Err(ExecError::InvalidInstance),
-        }
+            ExecAction::Resume { return_value } if self.state == State::Syscall => return_value,
+            ExecAction::Resume { .. } => return Err(ExecError::InvalidInstance),
+        };
+        self.run(gas_left, value)
     }
 
     /// Stands at the start of a function, with the stack as it is.
@@ -124,7 +124,7 @@ impl Machine {
     }
 
     /// Runs from where it stands; `value` goes into φ7. A negative amount of gas is none, and stays what it is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run(&mut self, gas_left: i64, value: u64) -> Result<ExecOutcome, ExecError> {
         let Some(instance) = self.instance.as_mut() else { return Err(ExecError::InvalidInstance) };
         match self.state {
@@ -143,8 +143,7 @@ impl Machine {
             ExitReason::HostCall(number) => {
                 let syscall_symbol = self.module.symbol(number).ok_or(ExecError::InvalidImage)?;
                 self.state = State::Syscall;
-                let [a0, a1, a2, a3, a4, a5] =
-                    [Reg::A0, Reg::A1, Reg::A2, Reg::A3, Reg::A4, Reg::A5].map(|reg| instance.regs.get(reg));
+                let [_, _, _, _, _, _, _, a0, a1, a2, a3, a4, a5] = instance.regs.gpr;
                 Ok(ExecOutcome::Syscall { gas_left, syscall_symbol, a0, a1, a2, a3, a4, a5 })
             }
             ExitReason::Halt => Ok(ExecOutcome::Finished { gas_left }),

@@ -56,6 +56,7 @@ impl VirtT for Virt {
         Self::with(engine, config, program)
     }
 
+    #[inline]
     fn run(&mut self, gas_left: i64, action: ExecAction<'_>) -> Result<ExecOutcome, ExecError> {
         lock(&self.0).act(gas_left, action)
     }

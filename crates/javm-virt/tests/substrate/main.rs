@@ -7,8 +7,6 @@ mod externalities;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::path::PathBuf;
-
 use externalities::TestExternalities;
 use javm_exec::Engine;
 use javm_virt::{VirtConfig, substrate::VirtManager};
@@ -19,30 +17,14 @@ use sp_virtualization::{
     ModuleError, ModuleId, VirtManagerBackend as _,
     tests::{GAS_MAX, RunResult, make_handler, run_loop},
 };
-use support::engines;
+use support::{engines, published_fixture};
 
 /// Ours, checked in.
 const OURS: &[u8] = include_bytes!("../../../../guests/blobs/virt_fixture.polkavm");
 
-/// The published fixture. `JAVM_FIXTURES` names the folder that must have it; else it may be where
-/// `cargo xtask fixtures` puts it.
-fn published() -> Option<Vec<u8>> {
-    let name = "sp-virtualization-test-fixture.polkavm";
-    if let Some(folder) = std::env::var_os("JAVM_FIXTURES") {
-        let path = PathBuf::from(folder).join(name);
-        return Some(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
-    }
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/fixtures").join(name);
-    let bytes = std::fs::read(path).ok();
-    if bytes.is_none() {
-        eprintln!("without the published fixture: `cargo xtask fixtures` builds it");
-    }
-    bytes
-}
-
 /// Every fixture on every backend, each in externalities of its own.
 fn on_each(test: impl Fn(&[u8], &mut TestExternalities)) {
-    for program in [Some(OURS.to_vec()), published()].into_iter().flatten() {
+    for program in [Some(OURS.to_vec()), published_fixture()].into_iter().flatten() {
         for engine in engines() {
             let mut externalities = TestExternalities::default();
             VirtManager::new(&engine, &VirtConfig::new())

@@ -1,6 +1,8 @@
 //! PolkaVM containers from assembly text, and the engines that tests run on.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::path::PathBuf;
+
 use javm_exec::{Backend, Config, Engine};
 use javm_isa::asm::assemble;
 
@@ -101,4 +103,20 @@ fn varint(out: &mut Vec<u8>, value: usize) {
 pub(crate) fn engines() -> Vec<Engine> {
     let backends = [Backend::Interpreter, Backend::Recompiler];
     backends.into_iter().filter_map(|backend| Engine::new(Config::new().backend(backend)).ok()).collect()
+}
+
+/// The published fixture. `JAVM_FIXTURES` names the folder that must have it; else it may be where
+/// `cargo xtask fixtures` puts it.
+pub(crate) fn published_fixture() -> Option<Vec<u8>> {
+    let name = "sp-virtualization-test-fixture.polkavm";
+    if let Some(folder) = std::env::var_os("JAVM_FIXTURES") {
+        let path = PathBuf::from(folder).join(name);
+        return Some(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+    }
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/fixtures").join(name);
+    let bytes = std::fs::read(path).ok();
+    if bytes.is_none() {
+        eprintln!("without the published fixture: `cargo xtask fixtures` builds it");
+    }
+    bytes
 }
