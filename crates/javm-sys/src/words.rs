@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     /// Bytes of memory that the process has, as the system says.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", not(javm_portable)))]
     fn resident() -> usize {
         let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
         pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * crate::PAGE_SIZE
