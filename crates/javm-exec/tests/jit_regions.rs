@@ -123,7 +123,8 @@ fn regions_find_each_other_in_whatever_order_they_are_compiled() {
             }
             assert!(lazy.compiled_size() <= eager.compiled_size() + (code.len() as usize / 4096 + 1) * 4096);
             let bytes = eager.machine_code().unwrap();
-            assert!(bytes.len() > code.len() as usize, "all of it is there");
+            // The taking of gas alone is as long as this.
+            assert!(bytes.len() > code.block_count() * 18, "all of it is there");
         }
         assert!(lengths > 2_000, "{lengths} steps: most programs run for a while");
     }

@@ -19,8 +19,9 @@ use super::{
 /// The most machine code that one instruction becomes, its block's gas included.
 const MAX_INSTRUCTION: usize = 192;
 
-/// Where loops start, and regions.
-const LOOP_ALIGNMENT: usize = 32;
+/// Where loops start, and regions: at a line of the cache, because a small loop that lies in two takes a cycle more
+/// each time.
+const LOOP_ALIGNMENT: usize = 64;
 
 /// A cost that does not fit the instruction that takes it: such a region is interpreted.
 const MAX_COST: u32 = i32::MAX as u32;
@@ -141,15 +142,17 @@ impl<'a> Compiler<'a> {
             if lengths.len() % MARK_DISTANCE == 0 {
                 marks.push(Mark { pc: self.pc, native: self.asm.pos() });
             }
-            if cost_at.is_none() {
+            let begins = cost_at.is_none();
+            if begins {
                 cost_at = Some(self.begin_block());
             }
             let start = self.asm.pos();
             instruction.visit(self);
             let terminator = instruction.op.is_terminator();
             // A block that is only fallen into, or that begins with `unlikely`, is most often the head of a loop:
-            // that is where compilers and linkers put the two. Small loops want to be aligned.
-            if instruction.op == Op::Fallthrough
+            // that is where compilers and linkers put the two. Small loops want to be aligned. Blocks without
+            // anything but the end are not worth it.
+            if instruction.op == Op::Fallthrough && !begins
                 || terminator && self.code.byte_at(next.into()) == Op::Unlikely.opcode()
             {
                 self.asm.align(LOOP_ALIGNMENT);

@@ -42,7 +42,7 @@ thread_local! {
 
 /// A compiled region.
 #[derive(Debug)]
-struct Region {
+pub(super) struct Region {
     memory: CodeMemory,
     /// Where its code begins in the memory, which it may share with others.
     begin: u32,
@@ -50,12 +50,20 @@ struct Region {
 }
 
 impl Region {
+    #[inline]
     fn entry(&self, native: u32) -> Entry<'_> {
         Entry { code: &self.memory, offset: self.begin + native }
     }
 
     fn base(&self) -> u64 {
         self.entry(0).address()
+    }
+
+    /// The host call with this number: where it is, its kind, and where the code goes on.
+    #[inline]
+    pub(super) fn site(&self, number: u64) -> Option<(u32, crate::EcallKind, Entry<'_>)> {
+        let site = self.tables.sites.get(usize::try_from(number).ok()?)?;
+        Some((site.pc, site.kind, self.entry(site.next)))
     }
 }
 
@@ -134,6 +142,7 @@ impl Program {
     }
 
     /// What emitted code finds addresses in.
+    #[inline]
     pub(super) fn table(&self) -> &[AtomicU64] {
         &self.table
     }
@@ -295,7 +304,7 @@ impl Program {
         if at.program != self.id || at.pc != pc {
             return None;
         }
-        self.site(at.region, at.number).map(|(.., entry)| entry)
+        self.compiled(at.region)?.site(at.number).map(|(.., entry)| entry)
     }
 
     /// Where the block at `pc` is entered, its gas not yet taken; the next jump there finds it in the table. `None`
@@ -321,12 +330,10 @@ impl Program {
         Some((target, found))
     }
 
-    /// Where the host call with this number in a region is, its kind, and where the code goes on.
+    /// A region that is compiled.
     #[inline]
-    pub(super) fn site(&self, region: u32, number: u64) -> Option<(u32, crate::EcallKind, Entry<'_>)> {
-        let region = self.regions.get(region as usize)?.get()?.as_deref()?;
-        let site = region.tables.sites.get(usize::try_from(number).ok()?)?;
-        Some((site.pc, site.kind, region.entry(site.next)))
+    pub(super) fn compiled(&self, region: u32) -> Option<&Region> {
+        self.regions.get(region as usize)?.get()?.as_deref()
     }
 
     /// The region whose code an address lies in, and how far from its beginning.

@@ -5,7 +5,7 @@ use javm_sys::{Session, frame::KIND_FAULT};
 
 use super::{
     exits::kind,
-    program::{Program, Resumption},
+    program::{Program, Region, Resumption},
     publish,
 };
 use crate::{EcallHandler, EcallResult, ExitReason, Fault, Regs, interp::Machine, memory::NativeMemory};
@@ -54,6 +54,8 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
         }
     };
     let mut gas = counter.remaining();
+    // The region of the last host call: mostly the next one is in it too.
+    let mut here: Option<(u32, &Region)> = None;
     let reason = loop {
         let Some(view) = memory.view() else {
             // The program counter was set when the instruction before was dealt with.
@@ -63,15 +65,19 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
         let exit = publish::enter(session, entry, view, program.table(), (&mut regs.gpr, &mut gas));
         match exit.kind % (1 << kind::BITS) {
             kind::ECALL => {
-                let (region, number) = (exit.kind >> kind::BITS, exit.argument);
-                let (pc, kind, next) = program.site(region, number)?;
+                let (number, site) = (exit.kind >> kind::BITS, exit.argument);
+                let (_, region) = match here {
+                    Some(here) if here.0 == number => here,
+                    _ => *here.insert((number, program.compiled(number)?)),
+                };
+                let (pc, kind, next) = region.site(site)?;
                 regs.pc = u64::from(pc);
                 counter.set(gas);
                 let result = handler.ecall(kind, regs, memory, counter);
                 gas = counter.remaining();
                 regs.pc = u64::from(pc);
                 if let EcallResult::Exit(reason) = result {
-                    *resumption = program.behind(region, number, code.next_pc(pc));
+                    *resumption = program.behind(number, site, code.next_pc(pc));
                     break reason;
                 }
                 entry = next;
