@@ -411,12 +411,16 @@ impl Asm {
 
     /// d = a + b.
     pub(super) fn lea_sum(&mut self, w: Width, d: Host, a: Host, b: Host) {
+        // Bases rbp and r13 have no form without a displacement, and a sum of three parts takes the processor
+        // twice as long.
+        let needs_displacement = |r: Host| r as u8 & 7 == 5;
+        let (a, b) = if needs_displacement(a) { (b, a) } else { (a, b) };
         let (reg, base, index) = (d as u8, a as u8, b as u8);
+        let (mode, len) = if needs_displacement(a) { (0x44, 4) } else { (0x04, 3) };
         let rex = rex(w, reg, base) | (index >> 3) << 1;
-        // mod 01 with a zero displacement: base rbp and r13 have no form without one.
         let rest =
-            0x8D | u64::from(0x44 | (reg & 7) << 3) << 8 | u64::from((index & 7) << 3 | base & 7) << 16;
-        self.put_rex(rex, rest, 4);
+            0x8D | u64::from(mode | (reg & 7) << 3) << 8 | u64::from((index & 7) << 3 | base & 7) << 16;
+        self.put_rex(rex, rest, len);
     }
 
     /// d = b + constant.
