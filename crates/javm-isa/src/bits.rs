@@ -56,6 +56,16 @@ impl BitSet {
         }
     }
 
+    /// The members as words of 64 bits, ascending; nothing at and past the length.
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// As [`Self::words`], to be filled in; nothing may be put at or past the length.
+    pub(crate) fn words_mut(&mut self) -> &mut [u64] {
+        &mut self.words
+    }
+
     /// The numbers below which the set's members lie.
     #[must_use]
     pub const fn bound(&self) -> u32 {

@@ -17,6 +17,9 @@ pub const MAX_JUMP_TABLE_LEN: usize = 16 << 20;
 /// Zero bytes kept behind the code so that operands can be read past its end.
 const PADDING: usize = 16;
 
+/// The most bytes from one instruction to the next (Gray Paper: a skip of 24, and the opcode).
+const MAX_STRIDE: u32 = 25;
+
 /// Alignment of a dynamic jump's address: entry `n` of the jump table is address `2 (n + 1)`.
 pub const JUMP_ALIGNMENT: u64 = 2;
 
@@ -93,6 +96,60 @@ pub struct Code {
     jump_table: Box<[u32]>,
 }
 
+/// What a byte of code is as an opcode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Invalid,
+    Plain,
+    Terminator,
+}
+
+const KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Invalid; 256];
+    let mut opcode = 0;
+    while opcode < 256 {
+        if let Some(op) = Op::from_opcode(opcode as u8) {
+            kinds[opcode] = if op.is_terminator() { Kind::Terminator } else { Kind::Plain };
+        }
+        opcode += 1;
+    }
+    kinds
+};
+
+/// Checks the instructions that start at these offsets, and gives the block starts among them.
+///
+/// An instruction reaches to the next start, but not further than [`MAX_STRIDE`]: another must start there. So
+/// all that is to be looked at is the opcode at each start and the distance between neighbours, and going from
+/// bit to bit waits for nothing.
+fn check(code: &[u8], starts: &BitSet) -> Result<BitSet, CodeError> {
+    let len = starts.bound();
+    let mut blocks = BitSet::new(len);
+    // As if an instruction ended in front of the code: the first must start at 0, and starts a block.
+    let mut due = 0;
+    let mut starts_block = true;
+    for ((base, word), to) in (0..).step_by(64).zip(starts.words()).zip(blocks.words_mut()) {
+        let (mut rest, mut found) = (*word, 0);
+        while rest != 0 {
+            let offset: u32 = base + rest.trailing_zeros();
+            if offset > due {
+                return Err(CodeError::NotMarked { offset: due });
+            }
+            let opcode = code[offset as usize];
+            let kind = KINDS[usize::from(opcode)];
+            if kind == Kind::Invalid {
+                return Err(CodeError::InvalidOpcode { offset, opcode });
+            }
+            // The lowest bit of what is left, if it starts a block.
+            found |= if starts_block { rest & rest.wrapping_neg() } else { 0 };
+            starts_block = kind == Kind::Terminator;
+            due = offset + MAX_STRIDE;
+            rest &= rest - 1;
+        }
+        *to = found;
+    }
+    if due < len { Err(CodeError::NotMarked { offset: due }) } else { Ok(blocks) }
+}
+
 impl Code {
     /// Checks a program. Bits of the bitmask past the end of the code are ignored; jump-table entries may be
     /// anything, only jumping through one tells.
@@ -115,20 +172,7 @@ impl Code {
         }
         let len = code.len() as u32;
         let starts = BitSet::from_packed(packed_bitmask, len);
-        let mut blocks = BitSet::new(len);
-        blocks.insert(0);
-        let mut offset = 0;
-        while offset < len {
-            if !starts.contains(offset) {
-                return Err(CodeError::NotMarked { offset });
-            }
-            let opcode = code[offset as usize];
-            let op = Op::from_opcode(opcode).ok_or(CodeError::InvalidOpcode { offset, opcode })?;
-            offset += 1 + starts.skip(offset);
-            if op.is_terminator() {
-                blocks.insert(offset);
-            }
-        }
+        let blocks = check(code, &starts)?;
         let mut bytes = Vec::with_capacity(code.len() + PADDING);
         bytes.extend_from_slice(code);
         bytes.resize(code.len() + PADDING, 0);
