@@ -12,9 +12,9 @@ fn readme() -> String {
 
 #[test]
 fn the_library_example_is_the_one_that_compiles() {
-    let source = fs::read_to_string(root().join("crates/javm-cli/examples/embed.rs")).unwrap();
+    let source = fs::read_to_string(root().join("crates/javm-cli/examples/readme.rs")).unwrap();
     let code = source.split_once("\n\n").expect("a comment, a blank line, the code").1;
-    assert!(readme().contains(code), "README.md does not show examples/embed.rs as it is");
+    assert!(readme().contains(code), "README.md does not show examples/readme.rs as it is");
 }
 
 #[test]
