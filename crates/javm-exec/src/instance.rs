@@ -25,6 +25,9 @@ pub struct Instance {
     pub gas_charged: bool,
     /// The memory.
     pub memory: Memory,
+    /// Where the last host call that ended a run is gone on behind, so that it need not be looked for. No state:
+    /// what does not fit the program and the counter is not used.
+    resumption: Resumption,
 }
 
 /// What a trace hook sees: the machine before one instruction.
@@ -50,19 +53,20 @@ impl Instance {
             gas: GasCounter::default(),
             gas_charged: false,
             memory: module.engine().memory(),
+            resumption: Resumption::default(),
         }
     }
 
     /// Runs until something ends it. Running again resumes: a page fault and out of gas repeat what could
     /// not be done, a host call that ended the run is asked again unless [`Instance::skip_ecall`] was called.
     pub fn run(&mut self, handler: &mut impl EcallHandler) -> ExitReason {
-        let Self { module, regs, gas, gas_charged, memory } = self;
+        let Self { module, regs, gas, gas_charged, memory, resumption } = self;
         if let Memory::Window(window) = memory
             && let Some(program) = module.recompiled()
             && let Some(session) = Session::new()
         {
             let machine = Machine { regs, gas, gas_charged };
-            let entering = (&session, &mut Resumption::default());
+            let entering = (&session, resumption);
             if let Some(reason) = jit::run(program, module.code(), machine, window, handler, entering) {
                 return reason;
             }
@@ -76,7 +80,7 @@ impl Instance {
 
     /// Executes one instruction; `None` when the machine can go on. The sum of steps equals a run.
     pub fn step(&mut self, handler: &mut impl EcallHandler) -> Option<ExitReason> {
-        let Self { module, regs, gas, gas_charged, memory } = self;
+        let Self { module, regs, gas, gas_charged, memory, .. } = self;
         let machine = Machine { regs, gas, gas_charged };
         match memory {
             Memory::Copying(memory) => module.interpreter().step(machine, memory, handler),
