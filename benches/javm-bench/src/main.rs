@@ -86,6 +86,9 @@ fn main() {
     let record = args.iter().any(|arg| arg == "--record");
     let wanted =
         |name: &str| args.iter().filter(|arg| !arg.starts_with("--")).all(|arg| name.contains(&**arg));
+    // First, while nothing has been freed that would be used again and not show.
+    let idle: Vec<_> =
+        backends().filter(|_| wanted("idle")).filter_map(|backend| Some((backend, idle(backend)?))).collect();
     let mut table = String::from(
         "| operation | backend | ns, median | min | max | what |\n| --- | --- | --- | --- | --- | --- |\n",
     );
@@ -128,8 +131,7 @@ fn main() {
         machine(what, backend, coming, "µs", FRESH_BAR, "others come and go");
         machine(what, backend, staying, "µs", FRESH_BAR, "all others stay");
     }
-    for backend in backends().filter(|_| wanted("idle instance")) {
-        let Some((untouched, touched)) = idle(backend) else { continue };
+    for (backend, (untouched, touched)) in idle {
         machine("idle instance", backend, untouched, "KiB", IDLE_BAR, "it has touched nothing yet");
         machine(
             "idle machine",
