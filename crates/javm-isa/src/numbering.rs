@@ -75,6 +75,26 @@ static V08: [u8; 256] = table(Numbering::V08);
 static V07: [u8; 256] = table(Numbering::V07);
 static MANIFEST: [u8; 256] = table(Numbering::Manifest);
 
+/// Calls `change` with every byte that the bitmask marks, ascending, until it refuses one. Goes from bit to bit:
+/// a branch on each byte would be foretold wrongly at most instructions.
+fn for_each_marked(
+    code: &mut [u8],
+    packed_bitmask: &[u8],
+    mut change: impl FnMut(u32, &mut u8) -> Result<(), NumberingError>,
+) -> Result<(), NumberingError> {
+    for (n, (bytes, bits)) in code.chunks_mut(8).zip(packed_bitmask).enumerate() {
+        let mut rest = *bits;
+        while rest != 0 {
+            let at = rest.trailing_zeros() as usize;
+            // Bits past the end are ignored.
+            let Some(byte) = bytes.get_mut(at) else { break };
+            change((n * 8 + at) as u32, byte)?;
+            rest &= rest - 1;
+        }
+    }
+    Ok(())
+}
+
 impl Numbering {
     /// Rewrites the opcodes of `code` to the canonical numbering, in place. Bytes that the bitmask (least
     /// significant bit first) does not mark are operands and stay.
@@ -89,15 +109,13 @@ impl Numbering {
             Self::Manifest => &MANIFEST,
         };
         let has_sbrk = matches!(self, Self::V07 | Self::Manifest);
-        for (offset, byte) in code.iter_mut().enumerate() {
-            if packed_bitmask.get(offset / 8).is_some_and(|b| b >> (offset % 8) & 1 != 0) {
-                if *byte == SBRK && has_sbrk {
-                    return Err(NumberingError::Sbrk { offset: offset as u32 });
-                }
-                *byte = table[*byte as usize];
+        for_each_marked(code, packed_bitmask, |offset, byte| {
+            if *byte == SBRK && has_sbrk {
+                return Err(NumberingError::Sbrk { offset });
             }
-        }
-        Ok(())
+            *byte = table[*byte as usize];
+            Ok(())
+        })
     }
 
     /// The way back: rewrites canonical opcodes to this numbering, in place.
@@ -106,13 +124,11 @@ impl Numbering {
     /// [`NumberingError::Missing`] when the code has an instruction that this numbering lacks, or a marked
     /// byte that is no opcode; the code may then be half rewritten.
     pub fn restore(self, code: &mut [u8], packed_bitmask: &[u8]) -> Result<(), NumberingError> {
-        for (offset, byte) in code.iter_mut().enumerate() {
-            if packed_bitmask.get(offset / 8).is_some_and(|b| b >> (offset % 8) & 1 != 0) {
-                let missing = NumberingError::Missing { offset: offset as u32, opcode: *byte };
-                *byte = Op::from_opcode(*byte).and_then(|op| self.number(op)).ok_or(missing)?;
-            }
-        }
-        Ok(())
+        for_each_marked(code, packed_bitmask, |offset, byte| {
+            let missing = NumberingError::Missing { offset, opcode: *byte };
+            *byte = Op::from_opcode(*byte).and_then(|op| self.number(op)).ok_or(missing)?;
+            Ok(())
+        })
     }
 
     /// The number that an instruction has here, if it has one.
