@@ -32,6 +32,10 @@ pub(crate) struct Toolchain {
 
 /// The toolchain under `folder`, made first if it is not there.
 pub(crate) fn prepare(folder: &Path) -> Result<Toolchain, Error> {
+    // The compiler names its library by where it really is, and only names that are known here are replaced in
+    // what it writes.
+    fs::create_dir_all(folder).at(folder)?;
+    let folder = &fs::canonicalize(folder).at(folder)?;
     let root = folder.join("rust");
     let marker = folder.join("unpacked");
     // The marker is written last: an interrupted run starts again.
