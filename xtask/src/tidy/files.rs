@@ -36,13 +36,20 @@ const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
 const SKIPPED: &[&str] = &["target", ".git", "node_modules", "corpus", "artifacts"];
 
 /// Larger files are data, not text.
-const MAX_TEXT: u64 = 4 << 20;
+const MAX_TEXT: usize = 4 << 20;
 
 pub(super) fn check() -> Result<Vec<String>, Failure> {
     let mut broken = Vec::new();
     for path in files()? {
         let name = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-        let Some(text) = read_text(&path)? else { continue };
+        let text = match read(&path)? {
+            None => continue,
+            Some(Content::Text(text)) => text,
+            Some(Content::Data(bytes)) => {
+                check_data(&name, &bytes, &mut broken);
+                continue;
+            }
+        };
         check_paths(&name, &text, &mut broken);
         if name.ends_with(".rs") {
             check_rust(&name, &text, &mut broken);
@@ -75,20 +82,34 @@ fn files() -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-/// The text of a file; `None` where it is none, or gone since it was listed.
-fn read_text(path: &Path) -> Result<Option<String>, Failure> {
-    let bytes =
-        fs::metadata(path).and_then(|m| if m.len() > MAX_TEXT { Ok(vec![0xFF]) } else { fs::read(path) });
-    match bytes {
-        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+/// What a file holds.
+enum Content {
+    Text(String),
+    /// Something else than text, or too much of it.
+    Data(Vec<u8>),
+}
+
+/// Reads a file; `None` when it is gone since it was listed.
+fn read(path: &Path) -> Result<Option<Content>, Failure> {
+    match fs::read(path) {
+        Ok(bytes) if bytes.len() > MAX_TEXT => Ok(Some(Content::Data(bytes))),
+        Ok(bytes) => Ok(Some(match String::from_utf8(bytes) {
+            Ok(text) => Content::Text(text),
+            Err(error) => Content::Data(error.into_bytes()),
+        })),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Failure::File { path: path.to_owned(), source }),
     }
 }
 
-/// No path of a machine. The names are put together here so that this file does not have them.
+/// How paths of a machine begin. Put together here so that this file does not have them.
+fn machine_folders() -> [String; 4] {
+    ["work", "root", "home", "Users"].map(|folder| format!("/{folder}/"))
+}
+
+/// No path of a machine.
 fn check_paths(name: &str, text: &str, broken: &mut Vec<String>) {
-    let folders = ["work", "root", "home", "Users"].map(|folder| format!("/{folder}/"));
+    let folders = machine_folders();
     for (n, line) in text.lines().enumerate() {
         for folder in &folders {
             // A path starts where no other path goes on: `frame/root/x` is none of a machine.
@@ -97,6 +118,15 @@ fn check_paths(name: &str, text: &str, broken: &mut Vec<String>) {
             if line.match_indices(folder.as_str()).any(|(at, _)| starts(at)) {
                 broken.push(format!("{name}:{}: a path of a machine ({folder})", n + 1));
             }
+        }
+    }
+}
+
+/// No path of a machine in what was built on one. Names stand there behind bytes that can be anything.
+fn check_data(name: &str, bytes: &[u8], broken: &mut Vec<String>) {
+    for folder in machine_folders() {
+        if let Some(at) = bytes.windows(folder.len()).position(|w| w == folder.as_bytes()) {
+            broken.push(format!("{name}: a path of a machine ({folder}) at byte {at}"));
         }
     }
 }
@@ -146,5 +176,8 @@ mod tests {
         let path = ["", "work", "x"].join("/");
         assert_eq!(broken("a.rs", &format!("//! {path}")).len(), 1);
         assert_eq!(broken("a.rs", &format!("//! the{path}")), [""; 0]);
+        let mut found = Vec::new();
+        check_data("a.blob", &[b"\xFFX", path.as_bytes()].concat(), &mut found);
+        assert_eq!(found, [format!("a.blob: a path of a machine ({}) at byte 2", &path[..6])]);
     }
 }
