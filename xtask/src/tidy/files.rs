@@ -18,8 +18,6 @@ const MAX_LINE: usize = 130;
 const UNSAFE_ROOMS: &[&str] = &[
     "crates/javm-sys/",
     "crates/javm-exec/src/jit/publish.rs",
-    // Installs signal handlers of a host's own, which is what it tests.
-    "crates/javm-exec/tests/jit_signals.rs",
     "guests/javm-guest/",
     // Its tests quote code that the macros refuse.
     "guests/javm-guest-macros/",

@@ -1,7 +1,8 @@
 //! The fault handler beside those of the host: before ours and after it, on several threads, with several
 //! engines; and the host's own faults, which stay the host's.
 //!
-//! What ends a process is tested in a child: this test binary, started again with a variable set.
+//! What ends a process is tested in a child: this test binary, started again with a variable set. It is here and
+//! not with the engine, which runs the code that faults, because a host's handlers are unsafe code.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
