@@ -30,7 +30,7 @@ const TABLES: &[&str] =
 /// Macros of unfinished work.
 const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
 
-/// Folders that are no part of the repository's text.
+/// What is no part of the repository's text: folders, and in a linked work tree the file `.git`.
 const SKIPPED: &[&str] = &["target", ".git", "node_modules", "corpus", "artifacts"];
 
 /// Larger files are data, not text.
@@ -68,8 +68,10 @@ fn files() -> Result<Vec<PathBuf>, Failure> {
         for entry in fs::read_dir(&folder).map_err(failed(&folder))? {
             let entry = entry.map_err(failed(&folder))?;
             let kind = entry.file_type().map_err(failed(&entry.path()))?;
-            let skipped = SKIPPED.iter().any(|s| entry.file_name() == *s);
-            if kind.is_dir() && !skipped {
+            if SKIPPED.iter().any(|s| entry.file_name() == *s) {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file() {
                 found.push(entry.path());
