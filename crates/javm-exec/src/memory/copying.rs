@@ -10,8 +10,8 @@ use std::sync::Arc;
 use javm_sys::Words;
 
 use super::{
-    Access, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE, Page, PageSource, copy_page,
-    page_of, parts,
+    Access, Fault, GuestAccess, MapError, Mem, PAGE_COUNT, PAGE_SIZE, Page, PageSource, copy_page, page_of,
+    parts, regions::Regions,
 };
 
 /// The page may be written, and is in the list of written pages. The sign, which is the cheapest bit to ask for.
@@ -44,34 +44,7 @@ pub struct CopyingMemory {
     free: Vec<u32>,
     /// Pages that were written, in order of first write.
     written: Vec<u32>,
-    /// Mapped ranges, ascending and disjoint.
-    regions: Vec<Region>,
-    low_zone_open: bool,
-}
-
-#[derive(Clone)]
-struct Region {
-    first: u32,
-    count: u32,
-    access: Access,
-    source: Option<(Arc<dyn PageSource>, u32)>,
-}
-
-impl Region {
-    const fn end(&self) -> u32 {
-        self.first + self.count
-    }
-
-    fn original(&self, page: u32) -> Option<&[u8]> {
-        let (source, first) = self.source.as_ref()?;
-        source.page(first.wrapping_add(page - self.first))
-    }
-
-    /// The part of the region that lies in `first..end`, which must not be empty.
-    fn cut(&self, first: u32, end: u32) -> Self {
-        let source = self.source.as_ref().map(|(s, p)| (Arc::clone(s), p.wrapping_add(first - self.first)));
-        Self { first, count: end - first, access: self.access, source }
-    }
+    regions: Regions<()>,
 }
 
 impl core::fmt::Debug for CopyingMemory {
@@ -92,16 +65,9 @@ impl Default for CopyingMemory {
             touched: Vec::new(),
             free: Vec::new(),
             written: Vec::new(),
-            regions: Vec::new(),
-            low_zone_open: false,
+            regions: Regions::default(),
         }
     }
-}
-
-/// The region that a page lies in.
-fn find(regions: &[Region], page: u32) -> Option<&Region> {
-    let next = regions.partition_point(|r| r.first <= page);
-    regions[..next].last().filter(|r| page < r.end())
 }
 
 impl CopyingMemory {
@@ -109,14 +75,6 @@ impl CopyingMemory {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    fn region_of(&self, page: u32) -> Option<&Region> {
-        find(&self.regions, page)
-    }
-
-    fn update_low_zone(&mut self) {
-        self.low_zone_open = self.regions.first().is_some_and(|r| r.first < page_of(LOW_ZONE));
     }
 
     /// See [`Memory::map`](super::Memory::map).
@@ -130,49 +88,13 @@ impl CopyingMemory {
         access: Access,
         source: Option<(Arc<dyn PageSource>, u32)>,
     ) -> Result<(), MapError> {
-        let end = first
-            .checked_add(count)
-            .filter(|end| *end <= PAGE_COUNT)
-            .ok_or(MapError::OutOfRange { first, count })?;
-        if count == 0 {
-            return Ok(());
-        }
-        let at = self.regions.partition_point(|r| r.end() <= first);
-        if let Some(next) = self.regions.get(at).filter(|r| r.first < end) {
-            return Err(MapError::Overlap { page: next.first.max(first) });
-        }
-        self.regions.insert(at, Region { first, count, access, source });
-        self.update_low_zone();
-        Ok(())
-    }
-
-    /// Takes the part of every region in `first..end` out and gives it to `keep`, which may return a
-    /// changed region to put back.
-    fn carve(&mut self, first: u32, end: u32, mut keep: impl FnMut(Region) -> Option<Region>) {
-        let from = self.regions.partition_point(|r| r.end() <= first);
-        let to = self.regions.partition_point(|r| r.first < end);
-        // No pages have no part of a region: cutting there would leave an empty one.
-        if from >= to || first >= end {
-            return;
-        }
-        let mut new = Vec::with_capacity(to - from + 2);
-        for r in &self.regions[from..to] {
-            if r.first < first {
-                new.push(r.cut(r.first, first));
-            }
-            new.extend(keep(r.cut(r.first.max(first), r.end().min(end))));
-            if r.end() > end {
-                new.push(r.cut(end, r.end()));
-            }
-        }
-        self.regions.splice(from..to, new);
-        self.update_low_zone();
+        self.regions.map((first, count), access, source, ())
     }
 
     /// See [`Memory::unmap`](super::Memory::unmap).
     pub fn unmap(&mut self, first: u32, count: u32) {
         let end = first.saturating_add(count).min(PAGE_COUNT);
-        self.carve(first, end, |_| None);
+        self.regions.carve(first, end, |_| None);
         let gone = |page: &u32| (first..end).contains(page);
         for (slot, page) in self.touched.iter_mut().enumerate().filter(|(_, p)| gone(p)) {
             self.table[*page as usize] = 0;
@@ -187,15 +109,11 @@ impl CopyingMemory {
     /// # Errors
     /// [`MapError::NotMapped`]; nothing changes then.
     pub fn protect(&mut self, first: u32, count: u32, access: Access) -> Result<(), MapError> {
-        let end = first
-            .checked_add(count)
-            .filter(|end| *end <= PAGE_COUNT)
-            .ok_or(MapError::OutOfRange { first, count })?;
-        let mut page = first;
-        while page < end {
-            page = self.region_of(page).ok_or(MapError::NotMapped { page })?.end();
-        }
-        self.carve(first, end, |r| Some(Region { access, ..r }));
+        let end = self.regions.all_mapped(first, count)?;
+        self.regions.carve(first, end, |mut region| {
+            region.access = access;
+            Some(region)
+        });
         for page in self.touched.iter().filter(|p| (first..end).contains(p)) {
             let entry = &mut self.table[*page as usize];
             *entry &= !WRITE;
@@ -209,19 +127,19 @@ impl CopyingMemory {
     /// See [`Memory::access`](super::Memory::access).
     #[must_use]
     pub fn access(&self, page: u32) -> Option<Access> {
-        self.region_of(page).map(|r| r.access)
+        self.regions.of(page).map(|r| r.access)
     }
 
     /// See [`Memory::mapped`](super::Memory::mapped).
     pub fn mapped(&self) -> impl Iterator<Item = (u32, u32, Access)> + '_ {
-        self.regions.iter().map(|r| (r.first, r.count, r.access))
+        self.regions.mapped()
     }
 
     /// See [`Memory::page`](super::Memory::page).
     #[must_use]
     pub fn page(&self, page: u32) -> Option<&[u8]> {
         match self.table.get(page as usize).copied().unwrap_or(0) {
-            0 => self.region_of(page)?.original(page),
+            0 => self.regions.of(page)?.original(page),
             entry => self.pages.get(slot_of(entry)).map(<[u8; _]>::as_slice),
         }
     }
@@ -245,13 +163,6 @@ impl CopyingMemory {
         self.pages.shrink_to(KEPT_PAGES);
         self.written.clear();
         self.regions.clear();
-        self.low_zone_open = false;
-    }
-
-    /// The fault of a byte that is not accessible.
-    const fn fault(&self, page: u32) -> Fault {
-        let address = page * PAGE_SIZE as u32;
-        if address < LOW_ZONE && !self.low_zone_open { Fault::Panic } else { Fault::Page(address) }
     }
 
     /// Makes the table word of a page allow an access: copies the page if nobody touched it, lists it as
@@ -260,9 +171,9 @@ impl CopyingMemory {
     #[inline(never)]
     fn touch(&mut self, page: u32, access: Access) -> Result<u32, Fault> {
         // Borrows `regions` alone, so that `pages` can be written beside it.
-        let Some(region) = find(&self.regions, page) else { return Err(self.fault(page)) };
+        let Some(region) = self.regions.of(page) else { return Err(self.regions.fault(page)) };
         if region.access < access {
-            return Err(self.fault(page));
+            return Err(self.regions.fault(page));
         }
         let mut entry = self.table[page as usize];
         if entry == 0 {
@@ -321,22 +232,6 @@ impl CopyingMemory {
         }
         Ok(())
     }
-
-    /// A load that is not wholly inside one readable page.
-    #[cold]
-    #[inline(never)]
-    fn load_slow<const N: usize>(&mut self, address: u32) -> Result<[u8; N], Fault> {
-        let mut bytes = [0; N];
-        self.read(address, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// A store that is not wholly inside one writable page.
-    #[cold]
-    #[inline(never)]
-    fn store_slow<const N: usize>(&mut self, address: u32, bytes: [u8; N]) -> Result<(), Fault> {
-        self.write(address, &bytes)
-    }
 }
 
 impl Mem for CopyingMemory {
@@ -360,19 +255,7 @@ impl Mem for CopyingMemory {
     }
 
     fn check(&self, address: u32, len: usize, access: Access) -> Result<(), Fault> {
-        let mut page = page_of(address);
-        let mut left = (address as usize % PAGE_SIZE + len).div_ceil(PAGE_SIZE) * usize::from(len != 0);
-        // From mapping to mapping, so that a long range costs what it crosses.
-        while left != 0 {
-            match self.region_of(page).filter(|r| r.access >= access) {
-                None => return Err(self.fault(page)),
-                Some(r) => {
-                    left -= left.min((r.end() - page) as usize);
-                    page = r.end() % PAGE_COUNT;
-                }
-            }
-        }
-        Ok(())
+        self.regions.check(address, len, access)
     }
 }
 

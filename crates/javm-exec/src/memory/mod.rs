@@ -15,6 +15,7 @@
 //! address spaces which have pages in common.
 
 mod copying;
+mod regions;
 mod shared;
 mod window;
 
@@ -55,6 +56,25 @@ fn parts(address: u32, len: usize) -> impl Iterator<Item = (u32, core::ops::Rang
         done += n;
         Some(part)
     })
+}
+
+/// The fault of a byte that is not accessible.
+const fn fault(page: u32, low_zone_open: bool) -> Fault {
+    let address = page * PAGE_SIZE as u32;
+    if address < LOW_ZONE && !low_zone_open { Fault::Panic } else { Fault::Page(address) }
+}
+
+/// Checks the pages that `len` bytes from `address` on lie in, from run to run, so that a long range costs what it
+/// crosses: `run` says how many pages from one on may be accessed.
+fn check_runs(address: u32, len: usize, mut run: impl FnMut(u32) -> Result<u32, Fault>) -> Result<(), Fault> {
+    let mut page = page_of(address);
+    let mut left = (address as usize % PAGE_SIZE + len).div_ceil(PAGE_SIZE) * usize::from(len != 0);
+    while left != 0 {
+        let pages = run(page)?;
+        left -= left.min(pages as usize);
+        page = (page + pages) % PAGE_COUNT;
+    }
+    Ok(())
 }
 
 /// What zeros are copied from: that is several times as fast as filling a page, which is done with string
@@ -176,6 +196,22 @@ pub(crate) trait GuestAccess: Mem {
     fn load<const N: usize>(&mut self, address: u32) -> Result<[u8; N], Fault>;
     /// Stores `N` bytes.
     fn store<const N: usize>(&mut self, address: u32, bytes: [u8; N]) -> Result<(), Fault>;
+
+    /// A load by the way of [`Mem::read`], for those that are not wholly inside one page at hand.
+    #[cold]
+    #[inline(never)]
+    fn load_slow<const N: usize>(&mut self, address: u32) -> Result<[u8; N], Fault> {
+        let mut bytes = [0; N];
+        self.read(address, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A store by the way of [`Mem::write`].
+    #[cold]
+    #[inline(never)]
+    fn store_slow<const N: usize>(&mut self, address: u32, bytes: [u8; N]) -> Result<(), Fault> {
+        self.write(address, &bytes)
+    }
 }
 
 /// Memory that emitted code can run on.

@@ -19,7 +19,10 @@ mod windows;
 pub use native::SharedRun;
 pub use store::{Extent, SharedStore};
 
-use super::{Access, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE};
+use super::{
+    Access, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE, check_runs, fault, page_of,
+    parts,
+};
 use bits::Bits;
 use native::Attachment;
 
@@ -67,11 +70,6 @@ pub struct SharedSpace {
     low_pages: u32,
     /// The window, and what in it is no longer true.
     attachment: Attachment,
-}
-
-/// The page of an address.
-const fn page_of(address: u32) -> u32 {
-    address / PAGE_SIZE as u32
 }
 
 /// The index into a store's pages of a table word; one that no page has for a zero word.
@@ -230,8 +228,7 @@ impl SharedSpace {
 
     /// The fault of a byte that is not accessible.
     const fn fault(&self, page: u32) -> Fault {
-        let address = page * PAGE_SIZE as u32;
-        if address < LOW_ZONE && self.low_pages == 0 { Fault::Panic } else { Fault::Page(address) }
+        fault(page, self.low_pages != 0)
     }
 
     /// The table word of a page.
@@ -251,22 +248,6 @@ pub struct SharedMemory<'a> {
     pub space: &'a mut SharedSpace,
     /// The pages.
     pub store: &'a mut SharedStore,
-}
-
-/// The pages that `len` bytes from `address` on lie in, in order of access, with the part of each.
-fn parts(address: u32, len: usize) -> impl Iterator<Item = (u32, core::ops::Range<usize>, usize)> {
-    let mut done = 0;
-    core::iter::from_fn(move || {
-        if done == len {
-            return None;
-        }
-        let at = address.wrapping_add(done as u32);
-        let offset = at as usize % PAGE_SIZE;
-        let n = (PAGE_SIZE - offset).min(len - done);
-        let part = (page_of(at), offset..offset + n, done);
-        done += n;
-        Some(part)
-    })
 }
 
 impl SharedMemory<'_> {
@@ -308,20 +289,6 @@ impl SharedMemory<'_> {
             _ => self.touch(page, access),
         }
     }
-
-    #[cold]
-    #[inline(never)]
-    fn load_slow<const N: usize>(&mut self, address: u32) -> Result<[u8; N], Fault> {
-        let mut bytes = [0; N];
-        self.read(address, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn store_slow<const N: usize>(&mut self, address: u32, bytes: [u8; N]) -> Result<(), Fault> {
-        self.write(address, &bytes)
-    }
 }
 
 impl Mem for SharedMemory<'_> {
@@ -349,20 +316,10 @@ impl Mem for SharedMemory<'_> {
     }
 
     fn check(&self, address: u32, len: usize, access: Access) -> Result<(), Fault> {
-        let mut page = page_of(address);
-        let mut left = (address as usize % PAGE_SIZE + len).div_ceil(PAGE_SIZE) * usize::from(len != 0);
-        // From hole to hole, so that a long range costs what it crosses.
-        while left != 0 {
-            match self.space.lookup(page).filter(|(m, _)| m.access >= access) {
-                None => return Err(self.space.fault(page)),
-                Some((mapping, at)) => {
-                    let run = mapping.mapped.find(at, false) - at;
-                    left -= left.min(run as usize);
-                    page = (page + run) % PAGE_COUNT;
-                }
-            }
-        }
-        Ok(())
+        check_runs(address, len, |page| match self.space.lookup(page).filter(|(m, _)| m.access >= access) {
+            Some((mapping, at)) => Ok(mapping.mapped.find(at, false) - at),
+            None => Err(self.space.fault(page)),
+        })
     }
 }
 

@@ -50,14 +50,14 @@ impl Attached {
     pub(super) fn lay_out(&mut self, region: &mut Region) -> Result<(), Short> {
         let (first, count) = (region.first, region.count);
         if count > EAGER_PAGES {
-            region.backing = Backing::Filled;
+            region.state.backing = Backing::Filled;
             return Ok(());
         }
         match &region.source {
             None => self.window.protect(first, count, rights(region.access))?,
             Some(_) => self.copy(region)?,
         }
-        region.backing = Backing::Copied;
+        region.state.backing = Backing::Copied;
         Ok(())
     }
 
@@ -80,8 +80,8 @@ impl Attached {
 
     /// Brings a region that an idle window was left with up to date.
     pub(super) fn refresh(&mut self, region: &mut Region, left: &IdleRegion) -> Result<(), Short> {
-        region.backing = left.backing;
-        match (region.backing, region.access) {
+        region.state.backing = left.backing;
+        match (region.state.backing, region.access) {
             (Backing::None, _) => self.lay_out(region),
             (Backing::Copied, Access::ReadWrite) => self.restore(region, region.first, region.end()),
             (Backing::Filled, Access::ReadWrite) => {
@@ -136,7 +136,7 @@ impl Attached {
         if region.source.is_none() && self.fills >= MANY_FILLS {
             self.window.protect(region.first, region.count, rights(region.access))?;
             self.filled.remove(region.first, region.end());
-            region.backing = Backing::Zero;
+            region.state.backing = Backing::Zero;
             return Ok(());
         }
         // Larger chunks with more faults: fewer faults, and fewer mappings.
@@ -183,11 +183,11 @@ impl Attached {
         let mut pages = 0;
         for region in &*regions {
             // What was read-only when it was touched may have been written before; take no chances.
-            if region.writable_once && region.access == Access::ReadOnly {
+            if region.state.writable_once && region.access == Access::ReadOnly {
                 return false;
             }
             let count = &mut |first: u32, end: u32| pages += end - first;
-            self.touched(region.backing, region.first, region.end(), count);
+            self.touched(region.state.backing, region.first, region.end(), count);
         }
         // A program that uses many pages will use many again.
         self.fills = if pages > KEPT_PAGES { MANY_FILLS } else { 0 };
@@ -195,7 +195,7 @@ impl Attached {
         if pages > KEPT_PAGES || (self.lives > LIVES && pages > 2 * CHUNK_PAGES) {
             return false;
         }
-        regions.iter_mut().all(|region| match region.backing {
+        regions.iter_mut().all(|region| match region.state.backing {
             Backing::Zero => false,
             Backing::Copied if region.access == Access::ReadWrite && region.count > CHUNK_PAGES => {
                 self.trim(region).is_ok()
@@ -206,7 +206,7 @@ impl Attached {
 
     /// Takes out the chunks of a region in which nothing was changed.
     fn trim(&mut self, region: &mut Region) -> Result<(), Short> {
-        region.backing = Backing::Filled;
+        region.state.backing = Backing::Filled;
         // Neighbours are taken out together.
         let mut unchanged = region.first;
         let mut first = region.first;

@@ -20,12 +20,12 @@ use std::sync::Arc;
 use javm_sys::{Rights, Short, Window};
 
 use super::{
-    Access, CopyingMemory, Fault, GuestAccess, LOW_ZONE, MapError, Mem, PAGE_COUNT, PAGE_SIZE, PageSource,
-    page_of, parts,
+    Access, CopyingMemory, Fault, GuestAccess, MapError, Mem, PAGE_COUNT, PAGE_SIZE, PageSource, parts,
+    regions::Regions,
 };
 use attached::Attached;
 pub(crate) use pool::WindowPool;
-use region::{Backing, Region, find, rights};
+use region::{Backing, Laid, rights};
 
 /// The most regions that a window is kept with.
 const KEPT_REGIONS: usize = 64;
@@ -42,11 +42,10 @@ enum State {
 pub struct WindowMemory {
     pool: Arc<WindowPool>,
     state: State,
-    /// Mapped ranges, ascending and disjoint; unused when the memory is on the heap.
-    regions: Vec<Region>,
+    /// Empty when the memory is on the heap.
+    regions: Regions<Laid>,
     /// Whether every region is laid out.
     settled: bool,
-    low_zone_open: bool,
     /// Pages of read-only regions that the host changed.
     poked: Vec<u32>,
 }
@@ -65,9 +64,8 @@ impl WindowMemory {
         Self {
             pool: Arc::clone(pool),
             state: State::Detached,
-            regions: Vec::new(),
+            regions: Regions::default(),
             settled: true,
-            low_zone_open: false,
             poked: Vec::new(),
         }
     }
@@ -114,7 +112,7 @@ impl WindowMemory {
                 .try_for_each(|(region, left)| attached.refresh(region, left));
             if refreshed.is_err() {
                 // Nothing was touched yet, so what the window holds does not matter.
-                self.regions.iter_mut().for_each(|r| r.backing = Backing::None);
+                self.regions.iter_mut().for_each(|r| r.state.backing = Backing::None);
                 return Err(Short);
             }
             left.clear();
@@ -122,7 +120,7 @@ impl WindowMemory {
             self.state = State::Attached(attached);
         }
         let State::Attached(attached) = &mut self.state else { return Ok(()) };
-        for region in self.regions.iter_mut().filter(|r| r.backing == Backing::None) {
+        for region in self.regions.iter_mut().filter(|r| r.state.backing == Backing::None) {
             attached.lay_out(region)?;
         }
         Ok(())
@@ -133,7 +131,7 @@ impl WindowMemory {
     fn move_to_heap(&mut self) -> &mut CopyingMemory {
         if !matches!(self.state, State::Heap(_)) {
             let mut heap = CopyingMemory::new();
-            for r in &self.regions {
+            for r in self.regions.iter() {
                 // They were accepted before, so they are now.
                 let _ = heap.map(r.first, r.count, r.access, r.source.clone());
             }
@@ -142,7 +140,7 @@ impl WindowMemory {
                     let _ = heap.poke(page * PAGE_SIZE as u32, bytes);
                 }
             }
-            self.regions = Vec::new();
+            self.regions = Regions::default();
             self.poked = Vec::new();
             self.state = State::Heap(Box::new(heap));
         }
@@ -150,14 +148,6 @@ impl WindowMemory {
             State::Heap(heap) => heap,
             State::Detached | State::Attached(_) => unreachable!("it was put there above"),
         }
-    }
-
-    fn region_of(&self, page: u32) -> Option<&Region> {
-        find(&self.regions, page).map(|at| &self.regions[at])
-    }
-
-    fn update_low_zone(&mut self) {
-        self.low_zone_open = self.regions.first().is_some_and(|r| r.first < page_of(LOW_ZONE));
     }
 
     /// See [`Memory::map`](super::Memory::map).
@@ -174,45 +164,10 @@ impl WindowMemory {
         if let State::Heap(heap) = &mut self.state {
             return heap.map(first, count, access, source);
         }
-        let end = first
-            .checked_add(count)
-            .filter(|end| *end <= PAGE_COUNT)
-            .ok_or(MapError::OutOfRange { first, count })?;
-        if count == 0 {
-            return Ok(());
-        }
-        let at = self.regions.partition_point(|r| r.end() <= first);
-        if let Some(next) = self.regions.get(at).filter(|r| r.first < end) {
-            return Err(MapError::Overlap { page: next.first.max(first) });
-        }
-        let writable_once = access == Access::ReadWrite;
-        let backing = Backing::None;
-        self.regions.insert(at, Region { first, count, access, source, backing, writable_once });
-        self.settled = false;
-        self.update_low_zone();
+        let laid = Laid { backing: Backing::None, writable_once: access == Access::ReadWrite };
+        self.regions.map((first, count), access, source, laid)?;
+        self.settled = self.settled && count == 0;
         Ok(())
-    }
-
-    /// Takes the part of every region in `first..end` out and gives it to `keep`, which may return a
-    /// changed region to put back.
-    fn carve(&mut self, first: u32, end: u32, mut keep: impl FnMut(Region) -> Option<Region>) {
-        let from = self.regions.partition_point(|r| r.end() <= first);
-        let to = self.regions.partition_point(|r| r.first < end);
-        if from >= to || first >= end {
-            return;
-        }
-        let mut new = Vec::with_capacity(to - from + 2);
-        for r in &self.regions[from..to] {
-            if r.first < first {
-                new.push(r.cut(r.first, first));
-            }
-            new.extend(keep(r.cut(r.first.max(first), r.end().min(end))));
-            if r.end() > end {
-                new.push(r.cut(end, r.end()));
-            }
-        }
-        self.regions.splice(from..to, new);
-        self.update_low_zone();
     }
 
     /// See [`Memory::unmap`](super::Memory::unmap).
@@ -228,7 +183,7 @@ impl WindowMemory {
             heap.unmap(first, count);
             return;
         }
-        self.carve(first, end, |_| None);
+        self.regions.carve(first, end, |_| None);
         self.poked.retain(|p| !(first..end).contains(p));
     }
 
@@ -240,14 +195,7 @@ impl WindowMemory {
         if let State::Heap(heap) = &mut self.state {
             return heap.protect(first, count, access);
         }
-        let end = first
-            .checked_add(count)
-            .filter(|end| *end <= PAGE_COUNT)
-            .ok_or(MapError::OutOfRange { first, count })?;
-        let mut page = first;
-        while page < end {
-            page = self.region_of(page).ok_or(MapError::NotMapped { page })?.end();
-        }
+        let end = self.regions.all_mapped(first, count)?;
         if let State::Attached(attached) = &mut self.state {
             // What is accessible gets the new rights; what is not gets them when it is laid out.
             let runs: Vec<_> =
@@ -261,7 +209,11 @@ impl WindowMemory {
             }
         }
         let writable = access == Access::ReadWrite;
-        self.carve(first, end, |r| Some(Region { access, writable_once: r.writable_once || writable, ..r }));
+        self.regions.carve(first, end, |mut region| {
+            region.access = access;
+            region.state.writable_once |= writable;
+            Some(region)
+        });
         Ok(())
     }
 
@@ -270,7 +222,7 @@ impl WindowMemory {
     pub fn access(&self, page: u32) -> Option<Access> {
         match &self.state {
             State::Heap(heap) => heap.access(page),
-            State::Detached | State::Attached(_) => self.region_of(page).map(|r| r.access),
+            State::Detached | State::Attached(_) => self.regions.of(page).map(|r| r.access),
         }
     }
 
@@ -280,7 +232,7 @@ impl WindowMemory {
             State::Heap(heap) => Some(heap.mapped()),
             State::Detached | State::Attached(_) => None,
         };
-        let own = self.regions.iter().map(|r| (r.first, r.count, r.access));
+        let own = self.regions.mapped();
         heap.into_iter().flatten().chain(own)
     }
 
@@ -292,8 +244,8 @@ impl WindowMemory {
             State::Attached(attached) => Some(attached),
             State::Detached => None,
         };
-        let region = self.region_of(page)?;
-        match (attached, region.backing) {
+        let region = self.regions.of(page)?;
+        match (attached, region.state.backing) {
             (Some(attached), Backing::Copied | Backing::Zero) => attached.window.bytes(page, 1),
             (Some(attached), Backing::Filled) if attached.filled.contains(page) => {
                 attached.window.bytes(page, 1)
@@ -314,9 +266,9 @@ impl WindowMemory {
         let mut pages: Vec<u32> = self.poked.iter().copied().filter(|p| (first..end).contains(p)).collect();
         let from = self.regions.partition_point(|r| r.end() <= first);
         let regions = self.regions[from..].iter().take_while(|r| r.first < end);
-        for region in regions.filter(|r| r.writable_once) {
+        for region in regions.filter(|r| r.state.writable_once) {
             let (first, end) = (region.first.max(first), region.end().min(end));
-            attached.touched(region.backing, first, end, &mut |from, to| pages.extend(from..to));
+            attached.touched(region.state.backing, first, end, &mut |from, to| pages.extend(from..to));
         }
         pages.sort_unstable();
         pages.dedup();
@@ -330,7 +282,6 @@ impl WindowMemory {
         self.regions.clear();
         self.poked.clear();
         self.settled = true;
-        self.low_zone_open = false;
     }
 
     /// Returns the window to the pool, with its pages if there are not too many.
@@ -342,16 +293,10 @@ impl WindowMemory {
             && self.poked.is_empty()
             && self.regions.len() <= KEPT_REGIONS
             && attached.clean(&mut self.regions);
-        let regions = self.regions.iter().map(|r| (r.first, r.end(), r.backing));
+        let regions = self.regions.iter().map(|r| (r.first, r.end(), r.state.backing));
         if kept || attached.empty(regions).is_ok() {
             self.pool.put(attached, &mut self.regions, kept);
         }
-    }
-
-    /// The fault of a byte that is not accessible.
-    const fn fault(&self, page: u32) -> Fault {
-        let address = page * PAGE_SIZE as u32;
-        if address < LOW_ZONE && !self.low_zone_open { Fault::Panic } else { Fault::Page(address) }
     }
 
     /// Makes sure that the pages of a mapped range are accessible in the window. `false` when the memory is,
@@ -362,8 +307,8 @@ impl WindowMemory {
         }
         let State::Attached(attached) = &mut self.state else { return false };
         for (page, ..) in parts(address, len) {
-            if let Some(at) = find(&self.regions, page)
-                && self.regions[at].backing == Backing::Filled
+            if let Some(at) = self.regions.find(page)
+                && self.regions[at].state.backing == Backing::Filled
                 && attached.fill(&mut self.regions[at], page).is_err()
             {
                 self.move_to_heap();
@@ -380,7 +325,7 @@ impl WindowMemory {
     pub fn poke(&mut self, address: u32, bytes: &[u8]) -> Result<(), MapError> {
         if self.is_native() {
             for (page, ..) in parts(address, bytes.len()) {
-                if self.region_of(page).is_none() {
+                if self.regions.of(page).is_none() {
                     return Err(MapError::NotMapped { page });
                 }
             }
@@ -453,30 +398,16 @@ impl Mem for WindowMemory {
         if let State::Heap(heap) = &self.state {
             return heap.check(address, len, access);
         }
-        let mut page = page_of(address);
-        let mut left = (address as usize % PAGE_SIZE + len).div_ceil(PAGE_SIZE) * usize::from(len != 0);
-        // From mapping to mapping, so that a long range costs what it crosses.
-        while left != 0 {
-            match self.region_of(page).filter(|r| r.access >= access) {
-                None => return Err(self.fault(page)),
-                Some(r) => {
-                    left -= left.min((r.end() - page) as usize);
-                    page = r.end() % PAGE_COUNT;
-                }
-            }
-        }
-        Ok(())
+        self.regions.check(address, len, access)
     }
 }
 
 impl GuestAccess for WindowMemory {
     fn load<const N: usize>(&mut self, address: u32) -> Result<[u8; N], Fault> {
-        let mut bytes = [0; N];
-        self.read(address, &mut bytes)?;
-        Ok(bytes)
+        self.load_slow(address)
     }
 
     fn store<const N: usize>(&mut self, address: u32, bytes: [u8; N]) -> Result<(), Fault> {
-        self.write(address, &bytes)
+        self.store_slow(address, bytes)
     }
 }

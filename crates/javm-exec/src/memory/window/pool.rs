@@ -10,9 +10,9 @@ use javm_sys::Window;
 
 use super::{
     attached::Attached,
-    region::{Backing, Region},
+    region::{Backing, Laid, Region},
 };
-use crate::memory::{Access, PAGE_SIZE, PageSource, same_page};
+use crate::memory::{Access, PAGE_SIZE, PageSource, regions::Regions, same_page};
 
 /// How many idle windows are kept.
 const IDLE_WINDOWS: usize = 64;
@@ -130,16 +130,16 @@ impl WindowPool {
     }
 
     /// Takes a window back. `kept`: it is laid out as its regions say; otherwise it is empty.
-    pub(super) fn put(&self, mut attached: Box<Attached>, regions: &mut Vec<Region>, kept: bool) {
+    pub(super) fn put(&self, mut attached: Box<Attached>, regions: &mut Regions<Laid>, kept: bool) {
         let layout = layout_of(regions);
         let mut left = core::mem::take(&mut attached.spare);
         if kept {
-            left.extend(regions.drain(..).map(|r| IdleRegion {
+            left.extend(regions.drain().map(|r| IdleRegion {
                 first: r.first,
                 count: r.count,
                 access: r.access,
                 source: r.source.map(|(s, n)| (Arc::downgrade(&s), n)),
-                backing: r.backing,
+                backing: r.state.backing,
             }));
         }
         regions.clear();

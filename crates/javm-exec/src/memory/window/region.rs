@@ -1,10 +1,8 @@
 //! What a [`WindowMemory`](super::WindowMemory) is made of: regions, how far each is laid out, sets of pages.
 
-use std::sync::Arc;
-
 use javm_sys::Rights;
 
-use crate::memory::{Access, PAGE_COUNT, PageSource};
+use crate::memory::{Access, PAGE_COUNT, regions};
 
 /// How a region is laid out in the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,41 +17,16 @@ pub(super) enum Backing {
     Filled,
 }
 
-/// Pages with the same rights and one source.
-#[derive(Clone)]
-pub(super) struct Region {
-    pub(super) first: u32,
-    pub(super) count: u32,
-    pub(super) access: Access,
-    pub(super) source: Option<(Arc<dyn PageSource>, u32)>,
+/// What the window knows of a region.
+#[derive(Clone, Copy)]
+pub(super) struct Laid {
     pub(super) backing: Backing,
     /// Whether it could be written at some time.
     pub(super) writable_once: bool,
 }
 
-impl Region {
-    pub(super) const fn end(&self) -> u32 {
-        self.first + self.count
-    }
-
-    /// What a page holds before anybody writes it; `None` is zeros.
-    pub(super) fn original(&self, page: u32) -> Option<&[u8]> {
-        let (source, first) = self.source.as_ref()?;
-        source.page(first.wrapping_add(page - self.first))
-    }
-
-    /// The part of the region that lies in `first..end`, which must not be empty.
-    pub(super) fn cut(&self, first: u32, end: u32) -> Self {
-        let source = self.source.as_ref().map(|(s, p)| (Arc::clone(s), p.wrapping_add(first - self.first)));
-        Self { first, count: end - first, source, ..self.clone() }
-    }
-}
-
-/// The region that a page lies in.
-pub(super) fn find(regions: &[Region], page: u32) -> Option<usize> {
-    let next = regions.partition_point(|r| r.first <= page);
-    next.checked_sub(1).filter(|at| page < regions[*at].end())
-}
+/// A region of a memory in a window.
+pub(super) type Region = regions::Region<Laid>;
 
 pub(super) const fn rights(access: Access) -> Rights {
     match access {
