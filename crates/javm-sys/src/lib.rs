@@ -25,6 +25,7 @@
 mod budget;
 pub mod frame;
 mod os;
+mod runs;
 mod shared;
 mod view;
 mod window;

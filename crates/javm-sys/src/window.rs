@@ -1,16 +1,17 @@
 //! [`Window`]: the 4 GiB that a guest can address, and which pages of it may be read or written.
 //!
-//! The rights of pages are kept as a sorted list of runs, one mapping of the process each. The invariant:
+//! The rights of pages are kept as a list of [`Runs`]. The invariant:
 //! **a page outside every run cannot be accessed by anybody, and holds zeros**. So a run that is added to is
 //! zero where it is new, and the host's accessors, which look at the runs, never fault.
 
-use crate::{PAGE_COUNT, PAGE_SIZE, budget::MAPPINGS, os::Reservation};
+use crate::{
+    PAGE_COUNT, PAGE_SIZE,
+    os::Reservation,
+    runs::{Piece, Runs},
+};
 
 /// The most runs of one window.
 const MAX_RUNS: usize = 4096;
-
-/// Mappings that a run needs: itself, and the inaccessible one behind it.
-const MAPPINGS_PER_RUN: usize = 2;
 
 /// What may be done to a page by those who can address it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +33,20 @@ pub struct Run {
     pub rights: Rights,
 }
 
+impl Piece for Run {
+    fn range(self) -> (u32, u32) {
+        (self.first, self.end)
+    }
+
+    fn over(self, first: u32, end: u32) -> Self {
+        Self { first, end, ..self }
+    }
+
+    fn goes_on_in(self, next: Self) -> bool {
+        self.rights == next.rights
+    }
+}
+
 /// There are not as many mappings, or not as much memory, as this needs. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short;
@@ -40,10 +55,7 @@ pub struct Short;
 #[derive(Debug)]
 pub struct Window {
     reservation: Reservation,
-    /// Ascending and disjoint; neighbours that touch differ in rights.
-    runs: Vec<Run>,
-    /// Mappings taken from the budget.
-    taken: usize,
+    runs: Runs<Run>,
 }
 
 impl Window {
@@ -52,17 +64,8 @@ impl Window {
     /// # Errors
     /// [`Short`] when the system does not give the address space.
     pub fn new() -> Result<Self, Short> {
-        let taken = MAPPINGS_PER_RUN;
-        if !MAPPINGS.take(taken) {
-            return Err(Short);
-        }
-        match Reservation::new() {
-            Some(reservation) => Ok(Self { reservation, runs: Vec::new(), taken }),
-            None => {
-                MAPPINGS.give(taken);
-                Err(Short)
-            }
-        }
+        let runs = Runs::new(MAX_RUNS).ok_or(Short)?;
+        Ok(Self { reservation: Reservation::new().ok_or(Short)?, runs })
     }
 
     /// The address that guest address 0 has.
@@ -75,12 +78,7 @@ impl Window {
     /// The accessible pages, ascending and disjoint.
     #[must_use]
     pub fn runs(&self) -> &[Run] {
-        &self.runs
-    }
-
-    /// Index of the first run that ends behind `page`.
-    fn run_at(&self, page: u32) -> usize {
-        self.runs.partition_point(|r| r.end <= page)
+        self.runs.list()
     }
 
     /// Whether all of these pages allow that. Never for no pages, or pages that there are not.
@@ -88,7 +86,7 @@ impl Window {
     pub fn allows(&self, first: u32, count: u32, rights: Rights) -> bool {
         let Some(end) = first.checked_add(count).filter(|_| count != 0) else { return false };
         let mut page = first;
-        for run in &self.runs[self.run_at(first)..] {
+        for run in self.runs.from(first) {
             if run.first > page || run.rights < rights {
                 return false;
             }
@@ -100,33 +98,6 @@ impl Window {
         false
     }
 
-    /// The list of runs once `first..end` has these rights (`None`: none).
-    fn with(&self, first: u32, end: u32, rights: Option<Rights>) -> (usize, usize, Vec<Run>) {
-        // Neighbours that touch are taken along, so that they can be joined.
-        let from = self.runs.partition_point(|r| r.end < first);
-        let to = self.runs.partition_point(|r| r.first <= end);
-        let mut new: Vec<Run> = Vec::with_capacity(4);
-        let mut push = |run: Run| {
-            if run.first >= run.end {
-                return;
-            }
-            match new.last_mut().filter(|last| last.end == run.first && last.rights == run.rights) {
-                Some(last) => last.end = run.end,
-                None => new.push(run),
-            }
-        };
-        for run in &self.runs[from..to] {
-            push(Run { end: run.end.min(first), ..*run });
-        }
-        if let Some(rights) = rights {
-            push(Run { first, end, rights });
-        }
-        for run in &self.runs[from..to] {
-            push(Run { first: run.first.max(end), ..*run });
-        }
-        (from, to, new)
-    }
-
     /// Gives pages these rights. Pages that had none hold zeros.
     ///
     /// # Errors
@@ -136,34 +107,15 @@ impl Window {
         if count == 0 || self.all_exactly(first, end, rights) {
             return Ok(());
         }
-        let (from, to, new) = self.with(first, end, Some(rights));
-        let runs = self.runs.len() - (to - from) + new.len();
-        let needed = (runs + 1) * MAPPINGS_PER_RUN;
-        if runs > MAX_RUNS || needed > self.taken && !self.take(needed) {
-            return Err(Short);
-        }
-        if !self.reservation.protect(first, count, Some(rights)) {
-            return Err(Short);
-        }
-        self.runs.splice(from..to, new);
-        Ok(())
+        let Self { reservation, runs } = self;
+        runs.replace((first, end), Some(Run { first, end, rights }), || {
+            reservation.protect(first, count, Some(rights))
+        })
     }
 
     /// Whether all of the pages have exactly these rights already.
     fn all_exactly(&self, first: u32, end: u32, rights: Rights) -> bool {
-        self.runs
-            .get(self.run_at(first))
-            .is_some_and(|r| r.first <= first && r.end >= end && r.rights == rights)
-    }
-
-    /// Draws on the budget until the window has `needed` mappings, and some to spare.
-    fn take(&mut self, needed: usize) -> bool {
-        let more = needed - self.taken + 16;
-        let ok = MAPPINGS.take(more);
-        if ok {
-            self.taken += more;
-        }
-        ok
+        self.runs.from(first).first().is_some_and(|r| r.first <= first && r.end >= end && r.rights == rights)
     }
 
     /// Makes pages inaccessible and zero.
@@ -172,22 +124,13 @@ impl Window {
     /// [`Short`]; cutting a run in two takes a mapping too.
     pub fn remove(&mut self, first: u32, count: u32) -> Result<(), Short> {
         let end = first.saturating_add(count).min(PAGE_COUNT);
-        if count == 0 || self.runs.get(self.run_at(first)).is_none_or(|r| r.first >= end) {
+        if first >= end || self.runs.from(first).first().is_none_or(|r| r.first >= end) {
             return Ok(());
         }
-        let (from, to, new) = self.with(first, end, None);
-        let runs = self.runs.len() - (to - from) + new.len();
-        let needed = (runs + 1) * MAPPINGS_PER_RUN;
-        if runs > MAX_RUNS || needed > self.taken && !self.take(needed) {
-            return Err(Short);
-        }
-        if !self.reservation.discard(first, end - first)
-            || !self.reservation.protect(first, end - first, None)
-        {
-            return Err(Short);
-        }
-        self.runs.splice(from..to, new);
-        Ok(())
+        let Self { reservation, runs } = self;
+        runs.replace((first, end), None, || {
+            reservation.discard(first, end - first) && reservation.protect(first, end - first, None)
+        })
     }
 
     /// Makes everything inaccessible and zero, with a fixed number of system calls.
@@ -195,28 +138,14 @@ impl Window {
     /// # Errors
     /// [`Short`]; the window is of no use then.
     pub fn reset(&mut self) -> Result<(), Short> {
-        if self.runs.is_empty() {
+        if self.runs.list().is_empty() {
             return Ok(());
         }
         if !self.reservation.renew() {
             return Err(Short);
         }
         self.runs.clear();
-        MAPPINGS.give(self.taken - MAPPINGS_PER_RUN);
-        self.taken = MAPPINGS_PER_RUN;
         Ok(())
-    }
-
-    /// Zeroes accessible pages by giving their memory back to the system.
-    ///
-    /// # Errors
-    /// [`Short`] when the system refuses, or the pages are not accessible.
-    pub fn discard(&mut self, first: u32, count: u32) -> Result<(), Short> {
-        if self.allows(first, count, Rights::Read) && self.reservation.discard(first, count) {
-            Ok(())
-        } else {
-            Err(Short)
-        }
     }
 
     /// The bytes of readable pages.
@@ -247,11 +176,5 @@ impl Window {
         if first < end && !self.reservation.touched(first, end - first, found) {
             found(first, end);
         }
-    }
-}
-
-impl Drop for Window {
-    fn drop(&mut self) {
-        MAPPINGS.give(self.taken);
     }
 }
