@@ -21,14 +21,13 @@ impl BitSet {
     /// are missing count as zero.
     #[must_use]
     pub fn from_packed(packed: &[u8], len: u32) -> Self {
-        let mut set = Self::new(len);
-        for (word, bytes) in
-            set.words.iter_mut().zip(packed[..packed.len().min(len.div_ceil(8) as usize)].chunks(8))
-        {
-            let mut b = [0; 8];
-            b[..bytes.len()].copy_from_slice(bytes);
-            *word = u64::from_le_bytes(b);
-        }
+        let mut words = Vec::with_capacity(len as usize / 64 + 2);
+        let packed = &packed[..packed.len().min(len.div_ceil(8) as usize)];
+        let (whole, rest) = packed.as_chunks();
+        words.extend(whole.iter().map(|bytes| u64::from_le_bytes(*bytes)));
+        words.push(rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+        words.resize(len as usize / 64 + 2, 0);
+        let mut set = Self { words, len };
         let last = len as usize / 64;
         set.words[last] &= (1u64 << (len % 64)) - 1;
         set

@@ -6,7 +6,13 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use crate::{bits::BitSet, instr::Instruction, op::Op, shape};
+use crate::{
+    bits::BitSet,
+    instr::Instruction,
+    numbering::{Meanings, Numbering},
+    op::Op,
+    shape,
+};
 
 /// The largest program in bytes: 32 MiB, as in PolkaVM.
 pub const MAX_CODE_LEN: usize = 32 << 20;
@@ -96,58 +102,69 @@ pub struct Code {
     jump_table: Box<[u32]>,
 }
 
-/// What a byte of code is as an opcode.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Invalid,
-    Plain,
-    Terminator,
-}
-
-const KINDS: [Kind; 256] = {
-    let mut kinds = [Kind::Invalid; 256];
-    let mut opcode = 0;
-    while opcode < 256 {
-        if let Some(op) = Op::from_opcode(opcode as u8) {
-            kinds[opcode] = if op.is_terminator() { Kind::Terminator } else { Kind::Plain };
-        }
-        opcode += 1;
-    }
-    kinds
-};
-
-/// Checks the instructions that start at these offsets, and gives the block starts among them.
+/// Goes over the instructions that start at these offsets, rewrites their opcodes where the numbering wants it, and
+/// gives the block starts among them. `None` when something is wrong with one of them: [`first_error`] says what.
 ///
-/// An instruction reaches to the next start, but not further than [`MAX_STRIDE`]: another must start there. So
-/// all that is to be looked at is the opcode at each start and the distance between neighbours, and going from
-/// bit to bit waits for nothing.
-fn check(code: &[u8], starts: &BitSet) -> Result<BitSet, CodeError> {
+/// An instruction reaches to the next start, but not further than [`MAX_STRIDE`]: another must start there. So all that
+/// is to be looked at is the opcode at each start, which waits for nothing, and how the bits of a word lie.
+fn check<const REWRITES: bool>(code: &mut [u8], starts: &BitSet, meanings: &Meanings) -> Option<BitSet> {
     let len = starts.bound();
     let mut blocks = BitSet::new(len);
-    // As if an instruction ended in front of the code: the first must start at 0, and starts a block.
-    let mut due = 0;
-    let mut starts_block = true;
-    for ((base, word), to) in (0..).step_by(64).zip(starts.words()).zip(blocks.words_mut()) {
-        let (mut rest, mut found) = (*word, 0);
+    let mut invalid = false;
+    // The word before; and whether an instruction that ended there has another behind it that starts a block. The first
+    // one of all starts one, as if an instruction ended in front of the code.
+    let (mut before, mut due) = (0, true);
+    let chunks = code.chunks_mut(64);
+    let last = chunks.len() - 1;
+    for (n, (chunk, (word, to))) in
+        chunks.zip(starts.words().iter().copied().zip(blocks.words_mut())).enumerate()
+    {
+        let (mut rest, mut ends) = (word, 0);
         while rest != 0 {
-            let offset: u32 = base + rest.trailing_zeros();
-            if offset > due {
-                return Err(CodeError::NotMarked { offset: due });
+            let at = rest.trailing_zeros();
+            let byte = chunk.get_mut(at as usize)?;
+            let meaning = meanings.of(*byte);
+            ends |= u64::from(meaning.is_terminator()) << at;
+            invalid |= meaning.is_invalid();
+            if REWRITES {
+                *byte = meaning.opcode();
             }
-            let opcode = code[offset as usize];
-            let kind = KINDS[usize::from(opcode)];
-            if kind == Kind::Invalid {
-                return Err(CodeError::InvalidOpcode { offset, opcode });
-            }
-            // The lowest bit of what is left, if it starts a block.
-            found |= if starts_block { rest & rest.wrapping_neg() } else { 0 };
-            starts_block = kind == Kind::Terminator;
-            due = offset + MAX_STRIDE;
             rest &= rest - 1;
         }
-        *to = found;
+        // What is added runs through the bits behind an instruction that ends a block, and comes out at the next start.
+        let (sum, beyond) = (!word).overflowing_add(ends << 1 | u64::from(due));
+        *to = sum & word;
+        due = beyond || ends >> 63 != 0;
+        // Every offset is a start, or less than a stride behind one.
+        let mut reached = u128::from(word) << 24 | u128::from(before >> 40);
+        for distance in [1, 2, 4, 8, 9] {
+            reached |= reached << distance;
+        }
+        let wanted = if n == last { u64::MAX >> (63 - (len - 1) % 64) } else { u64::MAX };
+        if (reached >> 24) as u64 & wanted != wanted {
+            return None;
+        }
+        before = word;
     }
-    if due < len { Err(CodeError::NotMarked { offset: due }) } else { Ok(blocks) }
+    (!invalid).then_some(blocks)
+}
+const _: () = assert!(MAX_STRIDE == 1 + 1 + 2 + 4 + 8 + 9);
+
+/// What is wrong with the first instruction that cannot be.
+#[cold]
+fn first_error(code: &[u8], starts: &BitSet, meanings: &Meanings) -> CodeError {
+    let mut due = 0;
+    for offset in starts.iter() {
+        if offset > due {
+            break;
+        }
+        let opcode = code[offset as usize];
+        if meanings.of(opcode).is_invalid() {
+            return CodeError::InvalidOpcode { offset, opcode };
+        }
+        due = offset + MAX_STRIDE;
+    }
+    CodeError::NotMarked { offset: due }
 }
 
 impl Code {
@@ -157,24 +174,41 @@ impl Code {
     /// # Errors
     /// [`CodeError`], with the first offset where the walk fails. Time and memory are linear in the input.
     pub fn new(code: &[u8], packed_bitmask: &[u8], jump_table: &[u32]) -> Result<Self, CodeError> {
+        Self::with_numbering(code, packed_bitmask, jump_table, Numbering::Canonical)
+    }
+
+    /// As [`Self::new`], of a program with another numbering, in one pass: as if [`Numbering::rewrite`] had come
+    /// before.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; an opcode is the one that the program has. One that is refused for its numbering is invalid.
+    pub fn with_numbering(
+        code: &[u8],
+        packed_bitmask: &[u8],
+        jump_table: impl Into<Box<[u32]>> + AsRef<[u32]>,
+        numbering: Numbering,
+    ) -> Result<Self, CodeError> {
         if code.is_empty() {
             return Err(CodeError::Empty);
         }
         if code.len() > MAX_CODE_LEN {
             return Err(CodeError::TooLong { len: code.len() });
         }
-        if jump_table.len() > MAX_JUMP_TABLE_LEN {
-            return Err(CodeError::JumpTableTooLong { len: jump_table.len() });
+        let entries = jump_table.as_ref().len();
+        if entries > MAX_JUMP_TABLE_LEN {
+            return Err(CodeError::JumpTableTooLong { len: entries });
         }
         let expected = code.len().div_ceil(8);
         if packed_bitmask.len() != expected {
             return Err(CodeError::BitmaskLength { expected, found: packed_bitmask.len() });
         }
-        let len = code.len() as u32;
-        let starts = BitSet::from_packed(packed_bitmask, len);
-        let blocks = check(code, &starts)?;
+        let starts = BitSet::from_packed(packed_bitmask, code.len() as u32);
         let mut bytes = Vec::with_capacity(code.len() + PADDING);
         bytes.extend_from_slice(code);
+        let meanings = numbering.meanings();
+        let checked =
+            if numbering.rewrites() { check::<true> } else { check::<false> }(&mut bytes, &starts, meanings);
+        let blocks = checked.ok_or_else(|| first_error(code, &starts, meanings))?;
         bytes.resize(code.len() + PADDING, 0);
         Ok(Self { bytes: bytes.into(), starts, blocks, jump_table: jump_table.into() })
     }

@@ -71,9 +71,63 @@ const fn table(numbering: Numbering) -> [u8; 256] {
     t
 }
 
-static V08: [u8; 256] = table(Numbering::V08);
-static V07: [u8; 256] = table(Numbering::V07);
-static MANIFEST: [u8; 256] = table(Numbering::Manifest);
+/// What a byte means as an opcode.
+#[derive(Clone, Copy)]
+pub(crate) struct Meaning(u16);
+
+impl Meaning {
+    const TERMINATOR: u16 = 1 << 8;
+    const INVALID: u16 = 1 << 9;
+
+    const fn new(opcode: u8) -> Self {
+        Self(match Op::from_opcode(opcode) {
+            Some(op) if op.is_terminator() => opcode as u16 | Self::TERMINATOR,
+            Some(_) => opcode as u16,
+            None => opcode as u16 | Self::INVALID,
+        })
+    }
+
+    /// The canonical opcode; [`INVALID`] or another byte that is none.
+    pub(crate) const fn opcode(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// Whether the instruction ends a block.
+    pub(crate) const fn is_terminator(self) -> bool {
+        self.0 & Self::TERMINATOR != 0
+    }
+
+    /// Whether there is no such instruction.
+    pub(crate) const fn is_invalid(self) -> bool {
+        self.0 & Self::INVALID != 0
+    }
+}
+
+/// What every byte means.
+pub(crate) struct Meanings([Meaning; 256]);
+
+impl Meanings {
+    const fn new(numbering: Numbering) -> Self {
+        let opcodes = table(numbering);
+        let mut meanings = [Meaning::new(INVALID); 256];
+        let mut n = 0;
+        while n < opcodes.len() {
+            meanings[n] = Meaning::new(opcodes[n]);
+            n += 1;
+        }
+        Self(meanings)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn of(&self, byte: u8) -> Meaning {
+        self.0[byte as usize]
+    }
+}
+
+static CANONICAL: Meanings = Meanings::new(Numbering::Canonical);
+static V08: Meanings = Meanings::new(Numbering::V08);
+static V07: Meanings = Meanings::new(Numbering::V07);
+static MANIFEST: Meanings = Meanings::new(Numbering::Manifest);
 
 /// Calls `change` with every byte that the bitmask marks, ascending, until it refuses one. Goes from bit to bit:
 /// a branch on each byte would be foretold wrongly at most instructions.
@@ -102,18 +156,16 @@ impl Numbering {
     /// # Errors
     /// [`NumberingError`] when the program uses `sbrk`; the code may then be half rewritten.
     pub fn rewrite(self, code: &mut [u8], packed_bitmask: &[u8]) -> Result<(), NumberingError> {
-        let table = match self {
-            Self::Canonical => return Ok(()),
-            Self::V08 => &V08,
-            Self::V07 => &V07,
-            Self::Manifest => &MANIFEST,
-        };
+        if self == Self::Canonical {
+            return Ok(());
+        }
+        let meanings = self.meanings();
         let has_sbrk = matches!(self, Self::V07 | Self::Manifest);
         for_each_marked(code, packed_bitmask, |offset, byte| {
             if *byte == SBRK && has_sbrk {
                 return Err(NumberingError::Sbrk { offset });
             }
-            *byte = table[*byte as usize];
+            *byte = meanings.of(*byte).opcode();
             Ok(())
         })
     }
@@ -129,6 +181,21 @@ impl Numbering {
             *byte = Op::from_opcode(*byte).and_then(|op| self.number(op)).ok_or(missing)?;
             Ok(())
         })
+    }
+
+    /// What bytes mean here.
+    pub(crate) const fn meanings(self) -> &'static Meanings {
+        match self {
+            Self::Canonical => &CANONICAL,
+            Self::V08 => &V08,
+            Self::V07 => &V07,
+            Self::Manifest => &MANIFEST,
+        }
+    }
+
+    /// Whether instructions have other numbers than the canonical ones. Of the others some are missing.
+    pub(crate) const fn rewrites(self) -> bool {
+        matches!(self, Self::V07 | Self::Manifest)
     }
 
     /// The number that an instruction has here, if it has one.

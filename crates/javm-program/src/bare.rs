@@ -9,7 +9,7 @@
 //! Paper does not have is of more of those than bytes of code, or a few bytes could claim millions of
 //! entries. Source: `pvm.md` section 2.
 
-use javm_isa::{Code, CodeError, Numbering};
+use javm_isa::{Code, Numbering};
 
 use crate::{
     cursor::Cursor,
@@ -56,7 +56,7 @@ impl Parts<'_> {
     /// Checks the parts.
     pub(crate) fn code(&self, numbering: Numbering) -> Result<Code, ProgramError> {
         let jump_table = self.jump_table.read(self.code.len())?;
-        code(self.code, self.bitmask, &jump_table, numbering, self.code_offset)
+        code(self.code, self.bitmask, jump_table, numbering, self.code_offset)
     }
 }
 
@@ -96,21 +96,16 @@ impl JumpTable<'_> {
 pub(crate) fn code(
     bytes: &[u8],
     bitmask: &[u8],
-    jump_table: &[u32],
+    jump_table: Vec<u32>,
     numbering: Numbering,
     code_offset: usize,
 ) -> Result<Code, ProgramError> {
-    let refused = |source| ProgramError::Code { offset: code_offset, source };
-    if numbering == Numbering::Canonical {
-        return Code::new(bytes, bitmask, jump_table).map_err(refused);
-    }
-    let mut canonical = bytes.to_vec();
-    numbering.rewrite(&mut canonical, bitmask)?;
-    Code::new(&canonical, bitmask, jump_table).map_err(|error| match error {
-        CodeError::InvalidOpcode { offset, .. } => {
-            refused(CodeError::InvalidOpcode { offset, opcode: bytes[offset as usize] })
+    Code::with_numbering(bytes, bitmask, jump_table, numbering).map_err(|source| {
+        // What its numbering refuses is told before anything else.
+        match numbering.rewrite(&mut bytes.to_vec(), bitmask) {
+            Ok(()) => ProgramError::Code { offset: code_offset, source },
+            Err(error) => error.into(),
         }
-        other => refused(other),
     })
 }
 
@@ -162,7 +157,7 @@ pub(crate) fn push_natural(out: &mut Vec<u8>, value: u64) {
 
 #[cfg(test)]
 mod tests {
-    use javm_isa::NumberingError;
+    use javm_isa::{CodeError, NumberingError};
 
     use super::*;
 

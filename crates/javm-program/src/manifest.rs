@@ -284,6 +284,6 @@ impl<'a> ManifestCap<'a> {
         let code = input.take(u64::from(len))?;
         let bitmask = input.take(u64::from(len).div_ceil(8))?;
         let table = JumpTable { entries, size, size_offset, bytes }.read(code.len())?;
-        bare::code(code, bitmask, &table, Numbering::Manifest, code_offset)
+        bare::code(code, bitmask, table, Numbering::Manifest, code_offset)
     }
 }

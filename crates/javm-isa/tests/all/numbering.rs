@@ -1,6 +1,8 @@
 //! Other numberings: every byte value of every one.
 
-use javm_isa::{Numbering, NumberingError, Op, numbering::INVALID};
+use javm_isa::{Code, CodeError, Numbering, NumberingError, Op, numbering::INVALID};
+
+use crate::random::{Program, Rng};
 
 /// What the Gray Paper 0.8 and 0.7 have in common.
 fn common(byte: u8) -> bool {
@@ -63,6 +65,42 @@ fn the_way_back() {
     }
     let missing = NumberingError::Missing { offset: 7, opcode: 3 };
     assert_eq!(missing.to_string(), "code offset 7: opcode 3 does not exist in that numbering");
+}
+
+/// Checking a program of another numbering is rewriting it and checking what that gives; with the program's own opcodes
+/// in what is told.
+#[test]
+fn checking_and_rewriting_at_once() {
+    let mut rng = Rng(3);
+    let mut accepted = 0;
+    for n in 0..20_000 {
+        let numbering = [Numbering::V08, Numbering::V07, Numbering::Manifest, Numbering::Canonical][n % 4];
+        let mut program = Program::valid(&mut rng);
+        // What it lacks is refused at half the way.
+        let _ = numbering.restore(&mut program.code, &program.mask);
+        if rng.below(3) == 0 {
+            let at = rng.below(program.code.len());
+            program.code[at] = rng.bits() as u8;
+            program.mask[at / 8] ^= 1 << rng.below(8);
+        }
+        let Program { code, mask, jump_table } = program;
+        let mut rewritten = code.clone();
+        let refused = numbering.rewrite(&mut rewritten, &mask).is_err();
+        let expected = Code::new(&rewritten, &mask, &jump_table).map_err(|error| match error {
+            CodeError::InvalidOpcode { offset, .. } => {
+                CodeError::InvalidOpcode { offset, opcode: code[offset as usize] }
+            }
+            error => error,
+        });
+        let found = Code::with_numbering(&code, &mask, jump_table, numbering);
+        if refused {
+            assert!(found.is_err());
+        } else {
+            assert_eq!(found, expected, "{numbering:?}");
+        }
+        accepted += usize::from(found.is_ok());
+    }
+    assert!((4_000..18_000).contains(&accepted), "{accepted} are programs");
 }
 
 #[test]

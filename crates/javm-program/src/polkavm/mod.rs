@@ -275,5 +275,5 @@ fn code(mut input: Cursor<'_>, isa: Isa) -> Result<(Code, Option<PcMap>), Progra
     let bitmask = input.take(len.div_ceil(8))?;
     input.end()?;
     bare::check_padding(bytes, bitmask, mask_offset)?;
-    Ok((bare::code(bytes, bitmask, &table.read(bytes.len())?, numbering, offset)?, None))
+    Ok((bare::code(bytes, bitmask, table.read(bytes.len())?, numbering, offset)?, None))
 }
