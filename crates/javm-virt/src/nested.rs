@@ -169,7 +169,8 @@ impl World<'_> {
             // It would have had more, but for its caller.
             Err(ExecError::OutOfGas) if frame.given < frame.asked => return self.out_of_gas(frame.caller),
             Err(ExecError::OutOfGas) => frame.given.max(0),
-            Err(_) => frame.given.saturating_sub(self.machine(inner).map_or(0, |m| m.gas_left())),
+            // Less than nothing is nothing, of which nothing was used: code that is paid goes on without gas.
+            Err(_) => frame.given.max(0).saturating_sub(self.machine(inner).map_or(0, |m| m.gas_left())),
             Ok(ExecOutcome::Finished { gas_left } | ExecOutcome::Syscall { gas_left, .. }) => {
                 let used = frame.given.saturating_sub(*gas_left);
                 *gas_left = frame.asked.saturating_sub(used);

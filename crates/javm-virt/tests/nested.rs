@@ -10,7 +10,7 @@ use javm_exec::{Backend, Config, Engine};
 use javm_virt::{
     ExecAction, ExecError, ExecOutcome, InstantiateError, MemoryError, MemoryT as _, Nested, Virt,
     VirtConfig, VirtMemory, VirtT,
-    wire::{Call, NO_BUFFER, OUTCOME_LEN},
+    wire::{self, Call, NO_BUFFER, OUTCOME_LEN},
 };
 use support::{Parts, RO, RW, container, engines};
 
@@ -486,6 +486,40 @@ fn the_caller_pays() {
         let outcome = puppet.virt.run(i64::MAX, ExecAction::Execute { function: b"pull" });
         assert_eq!(outcome, Err(ExecError::OutOfGas));
         assert_eq!(puppet.call(Call::Execute, execute(5)), out_of_gas, "and it lives on");
+    }
+}
+
+/// What an inner run is given can be negative, and an inner program can go on without gas inside a block that is
+/// paid: nobody earns anything by that, whatever the run ends with.
+#[test]
+fn a_run_that_is_given_less_than_nothing_earns_nothing() {
+    let inner = |end: &str| {
+        let text = format!(".export pull @pull\npull:\necalli 0\n{end}\n");
+        container(&text, &Parts { imports: &[b"ask"], ..Parts::default() })
+    };
+    for engine in engines() {
+        for (end, code) in [
+            ("trap", ExecError::Trap.code()),
+            ("ecalli 9", ExecError::InvalidImage.code()),
+            ("ecalli 0", wire::SYSCALL),
+            ("jump_ind ra, 0", wire::DONE),
+        ] {
+            let mut puppet = Puppet::new(&engine, &VirtConfig::new());
+            let program = inner(end);
+            puppet.virt.memory().write(PROGRAM as u32, &program).expect("has room");
+            assert_eq!(puppet.call(Call::Instantiate, [PROGRAM, program.len() as u64, 0, 0, 0]), 0);
+            let mut costs = Vec::new();
+            for gas in [0, -1, -1_000_000, i64::MIN] {
+                assert_eq!(puppet.call(Call::Execute, [0, 1000, NAME, 4, OUTCOME]), wire::SYSCALL);
+                let before = puppet.gas;
+                assert_eq!(puppet.call(Call::Resume, [0, gas as u64, 0, OUTCOME, 0]), code, "{end}");
+                costs.push(before - puppet.gas);
+                if code == wire::SYSCALL {
+                    assert_eq!(puppet.call(Call::Resume, [0, 1000, 0, OUTCOME, 0]), ExecError::Trap.code());
+                }
+            }
+            assert!(costs[0] > 0 && costs.iter().all(|cost| *cost == costs[0]), "{end}: {costs:?}");
+        }
     }
 }
 
