@@ -1,19 +1,19 @@
 //! [`VirtConfig`]: what an embedder allows, and what its instances share.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use javm_exec::Engine;
+use javm_exec::{Backend, Engine, GasModel, Lru};
 
 use crate::{ModuleError, VirtModule};
 
-/// Bytes of programs whose modules are kept for the next who brings the same program.
-const CACHE_BYTES: usize = 16 << 20;
+/// The most bytes of modules, files and machine code, that are kept for the next who brings the same program.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// What a module is found by: its program, and what decides how its engine runs it.
+type Key = (Arc<[u8]>, Backend, GasModel);
 
 /// Limits of instances, and the modules that they share.
 ///
@@ -23,15 +23,9 @@ const CACHE_BYTES: usize = 16 << 20;
 pub struct VirtConfig {
     pub(crate) max_code_size: usize,
     pub(crate) max_pages: u32,
-    pub(crate) max_instances: usize,
     pub(crate) max_depth: u32,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    instances: AtomicUsize,
-    modules: Mutex<Modules>,
+    instances: Instances,
+    modules: Arc<Mutex<Lru<Key, VirtModule>>>,
 }
 
 impl Default for VirtConfig {
@@ -41,9 +35,9 @@ impl Default for VirtConfig {
         Self {
             max_code_size: 32 << 20,
             max_pages: 1 << 18,
-            max_instances: 1024,
             max_depth: 4,
-            shared: Arc::default(),
+            instances: Instances { now: Arc::default(), most: 1024 },
+            modules: Arc::new(Mutex::new(Lru::new(CACHE_BYTES))),
         }
     }
 }
@@ -73,7 +67,7 @@ impl VirtConfig {
     /// How many instances there may be at one time, of this configuration and its clones together.
     #[must_use]
     pub const fn max_instances(mut self, instances: usize) -> Self {
-        self.max_instances = instances;
+        self.instances.most = instances;
         self
     }
 
@@ -88,77 +82,92 @@ impl VirtConfig {
     /// How many instances there are now.
     #[must_use]
     pub fn instances(&self) -> usize {
-        self.shared.instances.load(Ordering::Relaxed)
+        self.instances.now.load(Ordering::Relaxed)
     }
 
-    /// Counts an instance; `None` when there are as many as there may be.
-    pub(crate) fn admit(&self) -> Option<Admission> {
-        let instances = &self.shared.instances;
-        let more = |n: usize| n.checked_add(1).filter(|n| *n <= self.max_instances);
-        instances.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Admission(Arc::clone(&self.shared)))
+    /// What counts them.
+    pub(crate) const fn counted(&self) -> &Instances {
+        &self.instances
     }
 
     /// The module of a program: the one that is there, or a new one that the next finds.
     pub(crate) fn module(&self, engine: &Engine, program: &[u8]) -> Result<VirtModule, ModuleError> {
-        let modules = || self.shared.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody's program is copied, or looked for, that is too large anyhow.
+        VirtModule::check_len(self, program)?;
+        let modules = || self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (program.into(), engine.backend(), engine.gas_model());
         // A limit may have become smaller since; it counts for what is there, too.
-        if let Some(module) = modules().find(engine, program)
-            && program.len() <= self.max_code_size
+        if let Some(module) = modules().get(&key, VirtModule::size)
             && module.pages() <= u64::from(self.max_pages)
         {
             return Ok(module);
         }
-        // Not under the lock: compiling takes a while. Two that come at once both compile.
+        // Not under the lock: reading a program takes a while. Of two that come at once one is kept.
         let module = VirtModule::new(engine, self, program)?;
-        modules().insert(program, &module);
-        Ok(module)
+        Ok(modules().insert(key, module, VirtModule::size))
+    }
+}
+
+/// How many instances there are, and may be.
+#[derive(Clone, Debug)]
+pub(crate) struct Instances {
+    now: Arc<AtomicUsize>,
+    most: usize,
+}
+
+impl Instances {
+    /// Counts an instance; `None` when there are as many as there may be.
+    pub(crate) fn admit(&self) -> Option<Admission> {
+        let more = |n: usize| n.checked_add(1).filter(|n| *n <= self.most);
+        self.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Admission(Arc::clone(&self.now)))
     }
 }
 
 /// An instance that is counted.
 #[derive(Debug)]
-pub(crate) struct Admission(Arc<Shared>);
+pub(crate) struct Admission(Arc<AtomicUsize>);
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.0.instances.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Modules by program, of all engines. What came first goes first when there are too many bytes.
-#[derive(Debug, Default)]
-struct Modules {
-    by_program: BTreeMap<Arc<[u8]>, std::vec::Vec<VirtModule>>,
-    order: VecDeque<Arc<[u8]>>,
-    bytes: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use javm_exec::{Code, Config};
+    use javm_program::Program;
 
-impl Modules {
-    fn find(&self, engine: &Engine, program: &[u8]) -> Option<VirtModule> {
-        let same = |m: &&VirtModule| {
-            let its = m.engine();
-            its.backend() == engine.backend() && its.gas_model() == engine.gas_model()
-        };
-        self.by_program.get(program)?.iter().find(same).cloned()
+    fn module(engine: &Engine, config: &VirtConfig) -> VirtModule {
+        let code = Code::new(&[0], &[1], &[]).unwrap();
+        VirtModule::from_program(engine, config, Program::from_code(code)).unwrap()
     }
 
-    fn insert(&mut self, program: &[u8], module: &VirtModule) {
-        if program.len() > CACHE_BYTES || self.find(module.engine(), program).is_some() {
-            return;
-        }
-        if let Some(modules) = self.by_program.get_mut(program) {
-            return modules.push(module.clone());
-        }
-        let key: Arc<[u8]> = program.into();
-        self.bytes += key.len();
-        self.order.push_back(Arc::clone(&key));
-        self.by_program.insert(key, std::vec![module.clone()]);
-        while self.bytes > CACHE_BYTES
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.bytes -= oldest.len();
-            self.by_program.remove(&oldest);
-        }
+    #[test]
+    fn modules_go_with_the_configuration() {
+        let (engine, config) = (Engine::default(), VirtConfig::new());
+        let key = (Arc::from(&b"program"[..]), engine.backend(), engine.gas_model());
+        let kept = config.modules.lock().unwrap().insert(key, module(&engine, &config), VirtModule::size);
+        drop(kept.instantiate().unwrap());
+        let (now, modules) = (Arc::downgrade(&config.instances.now), Arc::downgrade(&config.modules));
+        drop((config, kept));
+        assert_eq!((now.strong_count(), modules.strong_count()), (0, 0), "nothing holds itself");
+    }
+
+    #[test]
+    fn a_module_of_another_backend_or_gas_model_is_another() {
+        let config = VirtConfig::new();
+        let program = include_bytes!("../../../guests/blobs/virt_primes.polkavm");
+        let interpreted = || Config::new().backend(Backend::Interpreter);
+        let engine = |config| Engine::new(config).unwrap();
+        let engines = [engine(interpreted()), engine(interpreted().gas_model(GasModel::PerInstruction))];
+        let modules = engines.each_ref().map(|engine| config.module(engine, program).unwrap());
+        assert!(modules.iter().zip(&engines).all(|(m, e)| m.engine().gas_model() == e.gas_model()));
+        let again = config.module(&engine(interpreted()), program).unwrap();
+        assert!(core::ptr::eq(again.module().interpreter(), modules[0].module().interpreter()));
+        assert_eq!(config.modules.lock().unwrap().len(), 2);
+        assert!(config.modules.lock().unwrap().size() > 2 * program.len());
     }
 }

@@ -54,7 +54,7 @@ impl Machine {
         config: &VirtConfig,
         program: &[u8],
     ) -> Result<Self, InstantiateError> {
-        let admission = config.admit().ok_or(InstantiateError::Limit)?;
+        let admission = config.counted().admit().ok_or(InstantiateError::Limit)?;
         Self::new(&config.module(engine, program)?, admission)
     }
 

@@ -5,7 +5,10 @@ use std::{sync::Arc, vec::Vec};
 use javm_exec::{Engine, Module};
 use javm_program::{LoadAs, PAGE_SIZE, Program, ProgramError, RegionKind};
 
-use crate::{Flat, InstantiateError, MAX_SYMBOL_LEN, SyscallSymbol, Virt, VirtConfig, machine::Machine};
+use crate::{
+    Flat, InstantiateError, MAX_SYMBOL_LEN, SyscallSymbol, Virt, VirtConfig, config::Instances,
+    machine::Machine,
+};
 
 /// Why a program becomes no module.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +64,10 @@ struct Inner {
     pages: u64,
     /// First page and number of pages of the stack.
     stack: Option<(u32, u32)>,
-    config: VirtConfig,
+    /// Bytes of the file, if it came from one.
+    len: usize,
+    /// Not the configuration, which keeps modules itself.
+    instances: Instances,
 }
 
 impl VirtModule {
@@ -70,11 +76,14 @@ impl VirtModule {
     /// # Errors
     /// [`ModuleError`]; a program of too many bytes is not even looked at, one of too much memory not compiled.
     pub fn new(engine: &Engine, config: &VirtConfig, program: &[u8]) -> Result<Self, ModuleError> {
+        Self::check_len(config, program)?;
+        Self::build(engine, config, Program::load_as(LoadAs::PolkaVm, program)?, program.len())
+    }
+
+    /// Whether a program has too many bytes.
+    pub(crate) const fn check_len(config: &VirtConfig, program: &[u8]) -> Result<(), ModuleError> {
         let (len, limit) = (program.len(), config.max_code_size);
-        if len > limit {
-            return Err(ModuleError::CodeSize { len, limit });
-        }
-        Self::from_program(engine, config, Program::load_as(LoadAs::PolkaVm, program)?)
+        if len > limit { Err(ModuleError::CodeSize { len, limit }) } else { Ok(()) }
     }
 
     /// As [`new`](Self::new), of a program that has been read, of any format. The limit of bytes is for files.
@@ -82,6 +91,15 @@ impl VirtModule {
     /// # Errors
     /// [`ModuleError::Pages`], [`ModuleError::Symbol`].
     pub fn from_program(engine: &Engine, config: &VirtConfig, program: Program) -> Result<Self, ModuleError> {
+        Self::build(engine, config, program, 0)
+    }
+
+    fn build(
+        engine: &Engine,
+        config: &VirtConfig,
+        program: Program,
+        len: usize,
+    ) -> Result<Self, ModuleError> {
         let mut imports = Vec::with_capacity(program.imports().len());
         for import in program.imports() {
             let symbol = SyscallSymbol::new(&import.symbol)
@@ -96,7 +114,7 @@ impl VirtModule {
         let stack = flat.mappings().iter().find(|mapping| mapping.kind == RegionKind::Stack);
         let stack = stack.map(|mapping| (mapping.first, mapping.count));
         flat.module().compile();
-        Ok(Self(Arc::new(Inner { flat, imports, pages, stack, config: config.clone() })))
+        Ok(Self(Arc::new(Inner { flat, imports, pages, stack, len, instances: config.counted().clone() })))
     }
 
     /// A new instance: variables as they were compiled.
@@ -104,7 +122,7 @@ impl VirtModule {
     /// # Errors
     /// [`InstantiateError::Limit`] when there are as many instances as there may be.
     pub fn instantiate(&self) -> Result<Virt, InstantiateError> {
-        let admission = self.0.config.admit().ok_or(InstantiateError::Limit)?;
+        let admission = self.0.instances.admit().ok_or(InstantiateError::Limit)?;
         Ok(Virt::of(Machine::new(self, admission)?))
     }
 
@@ -134,6 +152,12 @@ impl VirtModule {
     #[must_use]
     pub fn pages(&self) -> u64 {
         self.0.pages
+    }
+
+    /// Bytes of memory: of the file twice, as what it is found by and as what its instances have in memory, and of
+    /// what was made of it.
+    pub(crate) fn size(&self) -> usize {
+        2 * self.0.len + self.module().size()
     }
 
     /// The symbol of an `ecalli` number.

@@ -107,7 +107,7 @@ impl VirtManagerBackend for VirtManager {
         let id = self.next_instance;
         // There is no word for a limit; a module that makes no instances is the nearest.
         let next = id.checked_add(1).ok_or(InstantiateError::InvalidImage)?;
-        let admission = self.config.admit().ok_or(InstantiateError::InvalidImage)?;
+        let admission = self.config.counted().admit().ok_or(InstantiateError::InvalidImage)?;
         let machine = Machine::new(module, admission).map_err(|_| InstantiateError::InvalidImage)?;
         self.next_instance = next;
         self.instances.insert(id, machine);
