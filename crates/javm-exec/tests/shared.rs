@@ -244,6 +244,40 @@ fn step(
     }
 }
 
+/// The copy loop of every guest, from one name of a page to another of the same.
+#[test]
+fn copies_between_two_names_of_a_page() {
+    let text = "fallthrough\n loop: load_ind_u64 a2, a0, 0\n store_ind_u64 a2, a1, 0\n add_imm_64 a0, a0, 8\n
+        add_imm_64 a1, a1, 8\n add_imm_64 a5, a5, -1\n branch_ne_imm a5, 0, @loop\n ecalli 1";
+    let distances = [0, 1, 7, 8, 9, 56, 63, 64, 65, 100, 4000, 4032, 4033, 4088, 4095];
+    let mut results = Vec::new();
+    for engine in engines() {
+        let mut side = Side::new(&engine, 3, 1);
+        side.module = Module::new(&engine, assemble(text).unwrap().code().unwrap());
+        let (all, two) = (Extent { first: 0, count: 3 }, Extent { first: 0, count: 2 });
+        side.spaces[0].map(all, 0x20, Access::ReadWrite, 0, 3).unwrap();
+        side.spaces[0].map(two, 0x40, Access::ReadWrite, 0, 2).unwrap();
+        let mut bytes: Vec<u8> = (0..3 * PAGE_SIZE).map(|n| (n * n / 7) as u8).collect();
+        assert!(side.store.write(all, 0, &bytes));
+        let mut seen = Vec::new();
+        for distance in distances {
+            for (from, to) in [(0x2_0000, 0x4_0000 + distance), (0x4_0000 + distance, 0x2_0000)] {
+                let mut gpr = [0; 13];
+                (gpr[7], gpr[8], gpr[12]) = (from, to, 500);
+                seen.push(side.run(0, gpr, 1_000_000));
+                assert!(side.store.read(all, 0, &mut bytes));
+                seen.push((ExitReason::Trap, Regs::default(), checksum(&bytes), true));
+            }
+        }
+        results.push(seen);
+    }
+    assert!(results.iter().all(|seen| *seen == results[0]));
+}
+
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)))
+}
+
 /// More scattered pages than the process has mappings, in two spaces.
 #[test]
 fn every_second_page_of_256_mib_twice() {

@@ -93,6 +93,10 @@ pub(super) enum Store {
     U64,
 }
 
+/// A vector register of 32 bytes, 0 to 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Vector(pub(super) u8);
+
 /// A guest address: register plus constant, modulo 2^32.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Address {
@@ -119,6 +123,9 @@ pub(super) struct Asm {
 }
 
 const REX: u8 = 0x40;
+
+/// What every guest access begins with: GS base, 32-bit addresses.
+const GUEST: u64 = 0x6765;
 
 const fn rex(w: Width, reg: u8, rm: u8) -> u8 {
     REX | (w as u8) << 3 | (reg >> 3) << 2 | rm >> 3
@@ -450,9 +457,8 @@ impl Asm {
     fn guest(&mut self, sixteen: bool, rex_bits: u8, opcode: u64, n: usize, reg: u8, at: Address) {
         let base = at.base.map_or(0, |b| b as u8);
         let rex = rex_bits | (reg >> 3) << 2 | base >> 3;
-        let reg = (reg & 7) << 3;
         // Prefixes: GS, 32-bit addresses, 16-bit operands where asked for, then REX.
-        let (mut v, mut len) = (0x6765u64, 2);
+        let (mut v, mut len) = (GUEST, 2);
         if sixteen {
             v |= 0x66 << 16;
             len = 3;
@@ -462,7 +468,14 @@ impl Asm {
             len += 1;
         }
         v |= opcode << (8 * len);
-        len += n;
+        self.operand(v, len + n, reg, at);
+    }
+
+    /// The rest of a guest access behind `len` bytes `v`: what registers, and which constant.
+    #[inline(always)]
+    fn operand(&mut self, mut v: u64, mut len: usize, reg: u8, at: Address) {
+        let base = at.base.map_or(0, |b| b as u8);
+        let reg = (reg & 7) << 3;
         match at.base {
             // No base, no index: the form without SIB would be relative to the instruction.
             None => {
@@ -530,6 +543,60 @@ impl Asm {
             Store::U16 => self.put(u64::from(v as u16), 2),
             Store::U32 | Store::U64 => self.put32(v),
         }
+    }
+
+    /// A guest access of 32 bytes; `code` is the prefix that the opcode has, and the opcode. `v` is one more register
+    /// that is read.
+    fn guest_vector(&mut self, code: (u8, u8), reg: Vector, v: Option<Vector>, at: Address) {
+        let base = at.base.map_or(0, |b| b as u8);
+        let bytes =
+            [0xC4, 0xC1 | (!(base >> 3) & 1) << 5, (!v.map_or(0, |v| v.0) & 15) << 3 | 4 | code.0, code.1];
+        self.operand(GUEST | u64::from(u32::from_le_bytes(bytes)) << 16, 6, reg.0, at);
+    }
+
+    pub(super) fn load_vector(&mut self, d: Vector, at: Address) {
+        self.guest_vector((2, 0x6F), d, None, at);
+    }
+
+    pub(super) fn store_vector(&mut self, at: Address, s: Vector) {
+        self.guest_vector((2, 0x7F), s, None, at);
+    }
+
+    /// Each byte of d = all ones where it is that of the memory, else zero.
+    pub(super) fn same_bytes(&mut self, d: Vector, at: Address) {
+        self.guest_vector((1, 0x74), d, Some(d), at);
+    }
+
+    /// The highest bits of the bytes of a vector.
+    pub(super) fn mask_of_bytes(&mut self, d: Host, s: Vector) {
+        let d = d as u8;
+        let bytes = [0xC5, 0x7D | (!(d >> 3) & 1) << 7, 0xD7, modrm(d, s.0), 0, 0, 0, 0];
+        self.put(u64::from_le_bytes(bytes), 4);
+    }
+
+    /// Every part of d, `width` bytes each, is the low part of s.
+    pub(super) fn broadcast(&mut self, d: Vector, width: u32, s: Host) {
+        let s = s as u8;
+        let bytes = [0xC4, 0xC1 | (!(s >> 3) & 1) << 5, 0xF9, 0x6E, modrm(d.0, s), 0, 0, 0];
+        self.put(u64::from_le_bytes(bytes), 5);
+        let opcode = match width {
+            1 => 0x78,
+            2 => 0x79,
+            4 => 0x58,
+            _ => 0x59,
+        };
+        self.put(u64::from_le_bytes([0xC4, 0xE2, 0x7D, opcode, modrm(d.0, d.0), 0, 0, 0]), 5);
+    }
+
+    /// Tells the processor that the upper halves of vectors are not used; some are slower otherwise.
+    pub(super) fn vzeroupper(&mut self) {
+        self.put(0x77_F8C5, 3);
+    }
+
+    /// Writes a byte as it is.
+    pub(super) fn write_nothing(&mut self, at: Address) {
+        self.guest(false, 0, 0x80, 1, Alu::Or as u8, at);
+        self.put(0, 1);
     }
 
     /// A slot of the frame as memory operand of `opcode /reg`.

@@ -11,6 +11,7 @@ use javm_sys::frame;
 use super::{
     asm::{Asm, Cond, Patch, W64},
     blocks::BlockIndex,
+    bulk::Bulk,
     exits::Stubs,
     region::{Block, GAS_CHECK_LEN, Link, MARK_DISTANCE, Mark, RegionTables, Site},
     regs::{GAS, TMP},
@@ -51,6 +52,8 @@ pub(super) struct Compiler<'a> {
     elsewhere: Vec<(Patch, u32)>,
     /// Jumps that panic when taken, with their offset.
     invalid: Vec<(Patch, u32)>,
+    /// Jumps to the rounds of loops, with their heads and what they do. `None` where the processor has not what rounds are made of.
+    loops: Option<Vec<(Patch, u32, Bulk)>>,
 }
 
 /// What going on behind the last instruction costs: nothing in the Gray Paper 0.8; in 0.7 a `trap` stands
@@ -84,6 +87,7 @@ impl<'a> Compiler<'a> {
             forward: Vec::new(),
             elsewhere: Vec::new(),
             invalid: Vec::new(),
+            loops: Bulk::supported().then(Vec::new),
         }
     }
 
@@ -110,6 +114,7 @@ impl<'a> Compiler<'a> {
         self.asm.reserve(MAX_INSTRUCTION);
         self.asm.align(LOOP_ALIGNMENT);
         let (marks, lengths) = self.instructions()?;
+        let rounds = self.rounds();
         self.bind_forward()?;
         let links = self.bind_elsewhere();
         self.bind_invalid();
@@ -122,6 +127,7 @@ impl<'a> Compiler<'a> {
             marks: marks.into(),
             lengths: lengths.into(),
             sites: core::mem::take(&mut self.sites).into(),
+            rounds: rounds.into(),
             links: links.into(),
         };
         Some((begin, tables))
@@ -149,6 +155,9 @@ impl<'a> Compiler<'a> {
             let start = self.asm.pos();
             instruction.visit(self);
             let terminator = instruction.op.is_terminator();
+            if next < self.end && matches!(instruction.op.flow(), Flow::Fallthrough | Flow::Branch) {
+                self.begin_loop(next);
+            }
             // A block that is only fallen into, or that begins with `unlikely`, is most often the head of a loop:
             // that is where compilers and linkers put the two. Small loops want to be aligned. Blocks without
             // anything but the end are not worth it.
@@ -170,6 +179,39 @@ impl<'a> Compiler<'a> {
         }
         self.leave_region(flow)?;
         Some((marks, lengths))
+    }
+
+    /// Writes the way to the rounds of the loop whose head comes next, if it has some. It lies between instructions, as
+    /// what aligns the head does.
+    fn begin_loop(&mut self, head: u32) {
+        if let Some(loops) = &mut self.loops
+            && let Some(bulk) = Bulk::at(self.code, head)
+        {
+            let rounds = bulk.emit_way(&mut self.asm);
+            loops.push((rounds, head, bulk));
+        }
+    }
+
+    /// Writes the rounds of all loops; where they begin, with the heads of the loops.
+    fn rounds(&mut self) -> Vec<Mark> {
+        let mut marks = Vec::new();
+        let mut loops = self.loops.take();
+        for (way, head, bulk) in loops.iter_mut().flat_map(|loops| loops.drain(..)) {
+            let Some(Block { native, cost }) = self.known(head.into()) else { continue };
+            let second = bulk.second.map_or(Some(0), |second| Some(self.known(second.into())?.cost));
+            let Some(cost) = second.and_then(|second| bulk.cost(cost, second)) else {
+                self.asm.bind(way, native);
+                continue;
+            };
+            self.asm.reserve(Bulk::MAX);
+            let (entry, behind) = bulk.emit_rounds(&mut self.asm, native, cost);
+            self.asm.bind(way, entry);
+            marks.push(Mark { pc: head, native: entry });
+            let number = self.index.containing(bulk.behind).wrapping_sub(self.first_block);
+            self.later(behind, number, bulk.behind.into());
+        }
+        self.loops = loops;
+        marks
     }
 
     /// What comes behind the last instruction.
@@ -232,6 +274,12 @@ impl<'a> Compiler<'a> {
         }
         let patch = self.asm.jmp_later();
         self.later(patch, number, target);
+    }
+
+    /// The block of this region that starts at `target`, if it was emitted.
+    fn known(&self, target: u64) -> Option<Block> {
+        let number = self.index.starting_at(target)?.wrapping_sub(self.first_block);
+        self.blocks.get(number as usize).copied()
     }
 
     /// Goes there if the condition holds.

@@ -25,7 +25,7 @@ use blake2b_simd::{Hash, Params, State};
 use javm_gas::GasModel;
 use javm_isa::Code;
 
-use super::{blocks::BlockIndex, region::RegionTables, stored};
+use super::{blocks::BlockIndex, bulk::Bulk, region::RegionTables, stored};
 
 /// The secret's file.
 const SECRET: &str = "secret";
@@ -70,8 +70,11 @@ impl Environment {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             sources: env!("JAVM_EXEC_SOURCES"),
-            // The recompiler needs them all and uses no others.
-            features: "x86-64, bmi1, bmi2, lzcnt, popcnt",
+            // The recompiler needs them all but the last, and uses no others.
+            features: match Bulk::supported() {
+                true => "x86-64, bmi1, bmi2, lzcnt, popcnt, avx2",
+                false => "x86-64, bmi1, bmi2, lzcnt, popcnt",
+            },
             model,
         }
     }

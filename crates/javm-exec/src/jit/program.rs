@@ -351,6 +351,15 @@ impl Program {
         Some((pc, region.entry(next)))
     }
 
+    /// The loop in whose rounds the fault at an address was: where its head is, and where the rounds and the head are
+    /// entered.
+    pub(super) fn round_at(&self, address: u64) -> Option<(u32, Entry<'_>, Entry<'_>)> {
+        let (region, native) = self.place(address)?;
+        let round = region.tables.round_at(native)?;
+        let head = region.tables.block(self.index.starting_at(round.pc.into())?)?;
+        Some((round.pc, region.entry(round.native), region.entry(head.native)))
+    }
+
     /// The block whose out-of-gas call returns to an address: where it begins and what it costs.
     pub(super) fn unpaid_block(&self, code: &Code, address: u64) -> Option<(u32, u32)> {
         let (region, native) = self.place(address)?;

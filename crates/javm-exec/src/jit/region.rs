@@ -68,6 +68,8 @@ pub(crate) struct RegionTables {
     pub(crate) lengths: Box<[u8]>,
     pub(crate) sites: Box<[Site]>,
     pub(crate) links: Box<[Link]>,
+    /// Where the rounds of loops begin, behind all instructions, with the heads of the loops.
+    pub(crate) rounds: Box<[Mark]>,
 }
 
 impl RegionTables {
@@ -78,6 +80,7 @@ impl RegionTables {
             + size_of_val(&*self.lengths)
             + size_of_val(&*self.sites)
             + size_of_val(&*self.links)
+            + size_of_val(&*self.rounds)
     }
 
     /// A block by its number in the program.
@@ -118,6 +121,11 @@ impl RegionTables {
     pub(super) fn instruction_at(&self, code: &Code, native: u32) -> Option<(u32, u32)> {
         let mark = self.marks.partition_point(|m| m.native <= native).checked_sub(1)?;
         self.walk(code, mark, |pc, _, end| (native < end).then_some((pc, end)))
+    }
+
+    /// The loop whose rounds hold this offset: where its head is, and where they are entered.
+    pub(super) fn round_at(&self, native: u32) -> Option<Mark> {
+        self.rounds[..self.rounds.partition_point(|round| round.native <= native)].last().copied()
     }
 
     /// The block whose out-of-gas call returns to this offset: where it begins and what it costs.

@@ -4,6 +4,7 @@ use javm_isa::{Code, Op};
 use javm_sys::{Session, frame::KIND_FAULT};
 
 use super::{
+    bulk::Bulk,
     exits::kind,
     program::{Program, Region, Resumption},
     publish,
@@ -56,12 +57,18 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
     let mut gas = counter.remaining();
     // The region of the last host call: mostly the next one is in it too.
     let mut here: Option<(u32, &Region)> = None;
+    // Where a round was that faulted last, with the registers.
+    let mut touched_at = None;
+    // Whether the program counter stands at the head of a loop whose next turn is not paid.
+    let mut at_head = false;
     let reason = loop {
         let Some(view) = memory.view() else {
             // The program counter was set when the instruction before was dealt with.
             counter.set(gas);
+            *gas_charged = !at_head;
             return None;
         };
+        at_head = false;
         let exit = publish::enter(session, entry, view, program.table(), (&mut regs.gpr, &mut gas));
         match exit.kind % (1 << kind::BITS) {
             kind::ECALL => {
@@ -87,6 +94,17 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
             }
             FAULT => {
                 let address = entry.code.base().wrapping_add(exit.argument);
+                if let Some((head, rounds, first)) = program.round_at(address) {
+                    // Tried again when the pages are there, unless that was just done.
+                    let here = Some((head, regs.gpr));
+                    let touched = here != touched_at
+                        && Bulk::at(code, head).is_some_and(|bulk| bulk.touch(regs, memory).is_some());
+                    touched_at = here;
+                    entry = if touched { rounds } else { first };
+                    regs.pc = u64::from(head);
+                    at_head = true;
+                    continue;
+                }
                 let (pc, next) = program.instruction_at(code, address)?;
                 regs.pc = u64::from(pc);
                 if let Err(fault) = access(code, pc, regs, memory) {
