@@ -110,6 +110,19 @@ const fn store(op: Op) -> Option<u32> {
     })
 }
 
+/// The opcodes that such a loop can begin with.
+static BEGINS: [bool; 256] = {
+    let mut begins = [false; 256];
+    let mut n = 0;
+    while n < Op::ALL.len() {
+        let op = Op::ALL[n];
+        begins[op.opcode() as usize] =
+            load(op).is_some() || store(op).is_some() || matches!(op, Op::Unlikely | Op::AddImm64);
+        n += 1;
+    }
+    begins
+};
+
 /// What the instructions of a turn add up to.
 #[derive(Default)]
 struct Turn {
@@ -182,6 +195,10 @@ impl Turn {
 impl Bulk {
     /// The loop whose head is the block at `head`, if it is one of these.
     pub(super) fn at(code: &Code, head: u32) -> Option<Self> {
+        // Most blocks are done with here.
+        if !BEGINS[usize::from(code.byte_at(head.into()))] {
+            return None;
+        }
         let mut turn = Turn::default();
         let mut instructions = code.instructions(head).take(MAX_INSTRUCTIONS).peekable();
         if let Some((_, Instruction { op: Op::Unlikely, .. })) = instructions.peek() {
