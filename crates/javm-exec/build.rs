@@ -10,8 +10,7 @@ use std::{
 };
 
 /// Folders, from this crate's.
-const SOURCES: [&str; 5] =
-    ["src", "../javm-abi/src", "../javm-gas/src", "../javm-isa/src", "../javm-sys/src"];
+const SOURCES: [&str; 4] = ["src", "../javm-gas/src", "../javm-isa/src", "../javm-sys/src"];
 
 fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());

@@ -100,7 +100,8 @@ impl Config {
         self
     }
 
-    /// How many bytes of modules [`Engine::module`](crate::Engine::module) keeps.
+    /// How many bytes of modules [`Engine::module`](crate::Engine::module) keeps. One that is larger by itself is kept
+    /// alone, until another is asked for.
     #[must_use]
     pub const fn module_cache(mut self, bytes: usize) -> Self {
         self.module_cache = bytes;

@@ -51,7 +51,7 @@ impl Extent {
 struct Chunk {
     /// Index into the pages on the heap plus 1; 0 for a page that nobody touched.
     slots: [u32; CHUNK as usize],
-    /// Pages written since [`SharedStore::take_written`] was last asked.
+    /// Pages written since [`SharedStore::clear_written`] was last asked.
     written: [u64; CHUNK as usize / 64],
 }
 
