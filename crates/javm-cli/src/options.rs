@@ -1,5 +1,7 @@
 //! Arguments that several subcommands take, and how numbers are spelled.
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 use javm_exec::{Backend, Config, ConfigError, Engine, GasModel};
 use javm_isa::Numbering;
@@ -8,7 +10,7 @@ use javm_program::{LoadAs, service::Metadata};
 use crate::error::CliError;
 
 /// How code is executed and priced.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct EngineOptions {
     /// What executes the code: auto, interpreter, recompiler.
     #[arg(long, value_name = "BACKEND", default_value_t = Backend::Auto)]
@@ -16,12 +18,20 @@ pub(crate) struct EngineOptions {
     /// What a basic block costs: pipeline, per-instruction.
     #[arg(long, value_name = "MODEL", default_value_t = GasModel::Pipeline)]
     pub(crate) gas_model: GasModel,
+    /// Keep machine code in this folder, which is made if it is not there, and look for it there: what was compiled
+    /// before is not compiled again. Whoever can read the folder is trusted with everything.
+    #[arg(long, value_name = "DIR")]
+    code_cache: Option<PathBuf>,
 }
 
 impl EngineOptions {
     /// The engine that was asked for.
     pub(crate) fn engine(&self) -> Result<Engine, ConfigError> {
-        Engine::new(Config::new().backend(self.backend).gas_model(self.gas_model))
+        let config = Config::new().backend(self.backend).gas_model(self.gas_model);
+        Engine::new(match &self.code_cache {
+            Some(folder) => config.code_cache(folder),
+            None => config,
+        })
     }
 }
 

@@ -236,3 +236,46 @@ fn usage_errors_exit_2_and_say_what_there_is() {
     let object = line("run nothing-is-here --json").json(2);
     assert!(object["error"].as_str().unwrap().contains("nothing-is-here"));
 }
+
+/// Instances, flat programs and invocations find what a run before has compiled.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn machine_code_is_kept_in_a_folder() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if javm_exec::Engine::default().backend() != javm_exec::Backend::Recompiler {
+        return;
+    }
+    let scratch = Scratch::new();
+    let packed = scratch.path("packed");
+    line(&format!("pack {} -o {packed}", guest("vm_server"))).with_code(0);
+    let files = |folder: &str| {
+        let programs = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let regions = programs.filter(|path| path.is_dir()).flat_map(|path| fs::read_dir(path).unwrap());
+        regions.map(|region| region.unwrap().metadata().unwrap().modified().unwrap()).collect::<Vec<_>>()
+    };
+    for (n, run) in
+        [format!("{} add 5", guest("counter")), format!("{} add_99 --flat", guest("virt_fixture")), packed]
+            .iter()
+            .enumerate()
+    {
+        let folder = scratch.path(&format!("code-{n}"));
+        let run = |options: &str| {
+            let ran = line(&format!("run {run} --json {options}"));
+            let mut report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+            report.as_object_mut().unwrap().remove("wall_time_ns").unwrap();
+            report
+        };
+        let without = run("");
+        assert_eq!(run(&format!("--code-cache {folder}")), without, "{n}");
+        let kept = files(&folder);
+        assert!(!kept.is_empty(), "{n}");
+        assert_eq!(run(&format!("--code-cache {folder}")), without, "{n}");
+        assert_eq!(files(&folder), kept, "{n}: nothing is compiled and written again");
+    }
+    let open = scratch.path("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = line(&format!("run {} add 5 --code-cache {open}", guest("counter")));
+    refused.with_code(2);
+    assert!(refused.err.contains("others may write to the folder"), "{}", refused.err);
+}

@@ -3,10 +3,10 @@
 //! How the first VM comes to be is here: its table, its memory, its registers. Source: `capability-kernel.md`, "Root
 //! VM construction", A2 and A5.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use javm_abi::microkernel::{MAX_CODES, PAGE_GAS, PROTOCOL_SLOTS, UNTYPED_SLOT};
-use javm_exec::{Access, Engine, GasCounter, Module};
+use javm_exec::{Access, Engine, GasCounter, Module, module_key};
 use javm_program::manifest::{Manifest, ManifestKind};
 
 use crate::{Cap, CapTable, DataCap, Invocation, InvocationError};
@@ -53,7 +53,9 @@ impl Prepared {
         for cap in &manifest.caps {
             let what = match cap.kind {
                 ManifestKind::Code => {
-                    codes.push(Module::new(engine, cap.code()?));
+                    let code = cap.code()?;
+                    let Ok(module) = engine.module(module_key(&code), || Ok::<_, Infallible>(code));
+                    codes.push(module);
                     What::Code(codes.len() as u8 - 1)
                 }
                 ManifestKind::Data => {

@@ -1,12 +1,12 @@
 //! A program flat on the engine: its own memory and registers, no slots, and no host that knows its calls but a
 //! script's.
 
-use std::{collections::BTreeSet, io::Write, time::Instant};
+use std::{collections::BTreeSet, convert::Infallible, io::Write, time::Instant};
 
 use javm_abi::{reg, status};
 use javm_exec::{
-    Access, EcallHandler, EcallKind, EcallResult, ExitReason, GasCounter, Instance, Mem, Memory as Ram,
-    Module, Regs, Step,
+    Access, EcallHandler, EcallKind, EcallResult, ExitReason, GasCounter, Instance, Mem, Memory as Ram, Regs,
+    Step, module_key,
 };
 use javm_program::{Format, Program, Region};
 
@@ -85,7 +85,8 @@ pub(super) fn run(args: &Args, program: &Program, json: bool) -> Result<RunRepor
     let (numbers, input) = args.arguments(if jam { 0 } else { ARGUMENTS })?;
     let (name, pc) = entry(args, program)?;
     let engine = args.engine.engine()?;
-    let module = Module::new(&engine, program.code().clone());
+    let code = program.code();
+    let Ok(module) = engine.module(module_key(code), || Ok::<_, Infallible>(code.clone()));
     let mut machine = Instance::new(&module);
     let mut argument = None;
     machine.regs.gpr = program.registers();
