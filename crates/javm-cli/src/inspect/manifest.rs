@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use javm_abi::microkernel::CapRef;
 use javm_gas::GasModel;
 use javm_program::{Access, Manifest, ManifestCap, ManifestKind, PAGE_SIZE, ProgramError};
 use serde::Serialize;
@@ -148,18 +149,12 @@ fn calls(code: &CodeReport) -> String {
     if calls.is_empty() { "nothing".to_owned() } else { calls.join(", ") }
 }
 
-/// A capability reference: the target slot, behind the handles on the way to it.
+/// What an `ecalli` calls.
 fn reference(number: u32) -> String {
-    let [slot, hops @ ..] = number.to_le_bytes();
-    if number == 0 {
-        return "REPLY".to_owned();
+    match number {
+        0 => "REPLY".to_owned(),
+        _ => crate::vms::reference(CapRef(number)),
     }
-    let hops = hops.iter().rev().filter(|h| **h != 0).fold(String::new(), |mut text, hop| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{hop} → ");
-        text
-    });
-    format!("slot {hops}{slot}")
 }
 
 /// The capabilities, one a line.

@@ -6,6 +6,8 @@
 pub(crate) mod live;
 mod trace;
 
+pub(crate) use trace::reference;
+
 use std::{collections::BTreeSet, io::Write, path::Path};
 
 use javm_abi::{microkernel::WHAT, reg};

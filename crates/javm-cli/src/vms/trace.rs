@@ -83,7 +83,7 @@ fn call_before(code: &Code, pc: u64) -> Option<(u32, Instruction)> {
 }
 
 /// A reference: the slot, behind the handles on the way to it.
-pub(super) fn reference(reference: CapRef) -> String {
+pub(crate) fn reference(reference: CapRef) -> String {
     let hops = reference.hops().into_iter().filter(|hop| *hop != 0);
     let way: String = hops.map(|hop| format!("{hop} → ")).collect();
     format!("slot {way}{}", reference.slot())
