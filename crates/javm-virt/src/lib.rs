@@ -62,3 +62,8 @@ pub use module::{ModuleError, VirtModule};
 pub use nested::Nested;
 #[cfg(feature = "native")]
 pub use virt::{Virt, VirtMemory};
+
+/// The examples of this page are doc tests.
+#[cfg(all(doctest, feature = "native"))]
+#[doc = include_str!("../../../docs/virtualization.md")]
+pub struct Page;
