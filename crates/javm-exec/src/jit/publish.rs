@@ -11,7 +11,7 @@ use javm_sys::{CodeMemory, Draft, Exit, Machine, Session, View};
 
 use super::{asm::Asm, exits::SharedStubs};
 
-/// Where code may be entered: the start of a guest instruction, or of a block's taking of gas.
+/// Where code may be entered: the start of a guest instruction, of a block's taking of gas, or of a loop's rounds.
 ///
 /// Only [`Program`](super::Program) makes them, from what the compiler recorded.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +48,8 @@ pub(super) fn enter(
     (gpr, gas): (&mut [u64; 13], &mut u64),
 ) -> Exit {
     let machine = Machine { gpr, gas, table };
-    // SAFETY: entries are starts of guest instructions in this code, at any of which it may be entered with any
-    // registers; the table is the one that it was made for.
+    // SAFETY: entries are starts of guest instructions, blocks and rounds in this code, at any of which it may be
+    // entered with any registers; the table is the one that it was made for.
     unsafe { javm_sys::enter(session, entry.code, entry.offset, view, machine) }
 }
 
