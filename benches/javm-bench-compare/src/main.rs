@@ -3,7 +3,7 @@
 //!
 //! * [`kernels`], [`megabyte`], [`wasm`]: what is run; [`rival`], [`rivals`]: on what; [`measure`]: how;
 //!   [`singles`]: what is measured once; [`stats`], [`columns`], [`bars`], [`report`], [`chart`]: what comes
-//!   out; [`machine`]: on which machine.
+//!   out; [`machine`]: on which machine; [`profile`]: what the machine code looks like where the time goes.
 //!
 //! The exit code is 1 when results differ between engines or one of ours fails, 2 when the command line is
 //! wrong or a record cannot be written. A rival that cannot run a kernel is told and left out there.
@@ -16,6 +16,7 @@ mod kernels;
 mod machine;
 mod measure;
 mod megabyte;
+mod profile;
 mod report;
 mod rival;
 mod rivals;
@@ -63,6 +64,13 @@ struct Options {
     /// A date for the record.
     #[arg(long, requires = "record")]
     date: Option<String>,
+    /// Measures nothing: shows the blocks of each kernel that run most, their instructions beside the machine code
+    /// of `javm-recompiler` and `polkavm-linux-full`. Runs a sixteenth of the work in steps.
+    #[arg(long, conflicts_with_all = ["record", "list"])]
+    profile: bool,
+    /// How many blocks a profile shows of each kernel.
+    #[arg(long, default_value_t = 6, requires = "profile")]
+    blocks: usize,
     /// Lists kernels and engines and runs nothing.
     #[arg(long)]
     list: bool,
@@ -107,6 +115,15 @@ fn main() -> ExitCode {
     rivals.retain(|rival| wanted(&options.engines, rival.name()));
     for (name, why) in missing.iter().filter(|(name, _)| wanted(&options.engines, name)) {
         eprintln!("{name} is left out: {why}");
+    }
+    if options.profile {
+        return match profile::print(&subjects, &kernels, options.scale, options.blocks) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("no profile: {error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     if options.list {
         kernels

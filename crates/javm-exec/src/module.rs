@@ -99,6 +99,15 @@ impl Module {
         self.recompiled().map(|program| program.machine_code(&self.shared.code))
     }
 
+    /// The machine code of the instruction at `pc`, when the recompiler runs it: compiled if it was not. The first
+    /// instruction of a basic block begins with taking the block's gas, and the code of an instruction may end with
+    /// padding. Jumps in it are relative to where it lies, which this does not tell. `None` where no instruction
+    /// starts.
+    #[must_use]
+    pub fn machine_code_at(&self, pc: u32) -> Option<&[u8]> {
+        self.recompiled()?.machine_code_at(&self.shared.code, pc)
+    }
+
     /// The program as the recompiler runs it; `None` when the interpreter does.
     pub(crate) fn recompiled(&self) -> Option<&jit::Program> {
         if self.engine.backend() != Backend::Recompiler {

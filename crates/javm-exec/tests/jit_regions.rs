@@ -125,6 +125,14 @@ fn regions_find_each_other_in_whatever_order_they_are_compiled() {
             let bytes = eager.machine_code().unwrap();
             // The taking of gas alone is as long as this.
             assert!(bytes.len() > code.block_count() * 18, "all of it is there");
+            let mut rest = &bytes[..];
+            for pc in 0..code.len() {
+                let of_pc = eager.machine_code_at(pc);
+                assert_eq!(of_pc.is_some(), code.is_instruction_start(pc.into()));
+                let Some(of_pc) = of_pc.filter(|of_pc| !of_pc.is_empty()) else { continue };
+                let at = rest.windows(of_pc.len()).position(|window| window == of_pc);
+                rest = &rest[at.expect("each piece is behind the one before") + of_pc.len()..];
+            }
         }
         assert!(lengths > 2_000, "{lengths} steps: most programs run for a while");
     }

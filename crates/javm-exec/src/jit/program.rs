@@ -168,6 +168,14 @@ impl Program {
         bytes
     }
 
+    /// The machine code of the instruction at `pc`, compiled if it was not.
+    pub(crate) fn machine_code_at(&self, code: &Code, pc: u32) -> Option<&[u8]> {
+        code.is_instruction_start(u64::from(pc)).then_some(())?;
+        let region = self.region(code, self.index.region_of(pc))?;
+        let span = region.tables.span(code, pc)?;
+        region.memory.bytes().get((region.begin + span.start) as usize..(region.begin + span.end) as usize)
+    }
+
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.compiling.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,6 +4,8 @@
 //! kept, the length of its machine code; per 32 instructions a mark with both offsets; per block its offset and
 //! its cost. A lookup inside a block walks at most 32 instructions.
 
+use core::ops::Range;
+
 use javm_isa::Code;
 
 use super::exits;
@@ -126,6 +128,15 @@ impl RegionTables {
     /// The loop whose rounds hold this offset: where its head is, and where they are entered.
     pub(super) fn round_at(&self, native: u32) -> Option<Mark> {
         self.rounds[..self.rounds.partition_point(|round| round.native <= native)].last().copied()
+    }
+
+    /// Where the code of the instruction at `pc` lies: with the taking of gas where it starts a block.
+    pub(super) fn span(&self, code: &Code, pc: u32) -> Option<Range<u32>> {
+        let mark = self.marks.partition_point(|m| m.pc <= pc).checked_sub(1)?;
+        self.walk(code, mark, |at, entry, end| {
+            let gas = if code.is_block_start(u64::from(pc)) { GAS_CHECK_LEN } else { 0 };
+            (at == pc).then_some(entry - gas..end)
+        })
     }
 
     /// The block whose out-of-gas call returns to this offset: where it begins and what it costs.
