@@ -15,7 +15,7 @@ pub struct Frame {
     pub(crate) table: usize,
     pub(crate) kind: u64,
     pub(crate) pc: u64,
-    pub(crate) spill: [u64; 2],
+    pub(crate) spill: u64,
     pub(crate) argument: u64,
     pub(crate) gpr: usize,
     pub(crate) context: usize,
@@ -32,7 +32,7 @@ pub const EXIT: i8 = small(offset_of!(Frame, exit));
 pub const TABLE: i8 = small(offset_of!(Frame, table));
 /// What kind of exit it is (32 bits).
 pub const KIND: i8 = small(offset_of!(Frame, kind));
-/// A slot for the emitter (32 bits are meant for an offset of guest code).
+/// A slot for the emitter: an offset of guest code in the lower half, an address in the upper one.
 pub const PC: i8 = small(offset_of!(Frame, pc));
-/// Two slots for registers that an operation needs for itself.
-pub const SPILL: [i8; 2] = [small(offset_of!(Frame, spill)), small(offset_of!(Frame, spill) + 8)];
+/// A slot for a register that an operation needs for itself.
+pub const SPILL: i8 = small(offset_of!(Frame, spill));

@@ -5,7 +5,7 @@
 //! manuals, destination first. The caller makes room ([`Asm::reserve`]) before each guest instruction; what
 //! does not fit is dropped, never written elsewhere.
 
-use super::regs::Host;
+use super::regs::{Host, TMP};
 
 /// Whether an operation works on 64 or on 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -613,14 +613,23 @@ impl Asm {
         self.slot(W64, 0x89, s as u8, slot);
     }
 
+    /// Stores the low half of s.
+    pub(super) fn store_slot_32(&mut self, slot: i8, s: Host) {
+        self.slot(W32, 0x89, s as u8, slot);
+    }
+
     pub(super) fn store_slot_imm(&mut self, slot: i8, v: u32) {
         self.slot(W32, 0xC7, 0, slot);
         self.put32(v as i32);
     }
 
-    /// d += a slot.
-    pub(super) fn add_slot(&mut self, d: Host, slot: i8) {
-        self.slot(W64, 0x03, d as u8, slot);
+    /// d = d op a slot.
+    pub(super) fn alu_slot(&mut self, op: Alu, d: Host, slot: i8) {
+        self.slot(W64, (op as u8) << 3 | 3, d as u8, slot);
+    }
+
+    pub(super) fn unary_slot(&mut self, w: Width, op: Unary, slot: i8) {
+        self.slot(w, 0xF7, op as u8, slot);
     }
 
     /// Jumps to the address in a slot.
@@ -628,30 +637,35 @@ impl Asm {
         self.slot(W32, 0xFF, 4, slot);
     }
 
-    /// Jumps to the address that is stored where `rcx` points.
-    pub(super) fn jmp_at_rcx(&mut self) {
-        self.put(0x21FF, 2);
+    /// Jumps to the address that is stored where the scratch register points.
+    pub(super) fn jmp_at_tmp(&mut self) {
+        self.put(0xFF | u64::from(4 << 3 | TMP as u8) << 8, 2);
     }
 
-    /// Jumps to the address in `rcx`.
-    pub(super) fn jmp_rcx(&mut self) {
-        self.put(0xE1FF, 2);
+    /// Jumps to the address that is stored `4 * index + disp` bytes behind where the scratch register points.
+    pub(super) fn jmp_at_tmp_indexed(&mut self, index: Host, disp: i32) {
+        let index = index as u8;
+        let sib = u64::from(2 << 6 | (index & 7) << 3 | TMP as u8) << 16;
+        let (mode, len) = if disp == 0 { (0x00, 3) } else { (0x80, 3) };
+        self.put_rex(REX | (index >> 3) << 1, 0xFF | u64::from(mode | 4 << 3 | 4u8) << 8 | sib, len);
+        if disp != 0 {
+            self.put32(disp);
+        }
     }
 
-    /// `rcx` = what is stored `disp` bytes behind where `rcx` points.
-    pub(super) fn load_at_rcx(&mut self, disp: i32) {
-        self.put(0x89_8B48, 3);
+    /// Jumps to the address in the scratch register.
+    pub(super) fn jmp_tmp(&mut self) {
+        self.group(W32, 0xFF, 4, TMP);
+    }
+
+    /// The scratch register = what is stored `disp` bytes behind where it points.
+    pub(super) fn load_at_tmp(&mut self, disp: i32) {
+        self.put(0x8B48 | u64::from(0x80 | (TMP as u8) << 3 | TMP as u8) << 16, 3);
         self.put32(disp);
     }
 
-    /// Jumps a few bytes ahead if `rcx` is 0.
-    pub(super) fn jrcxz_short(&mut self) -> ShortPatch {
-        self.put(0xE3, 2);
-        ShortPatch(self.pos())
-    }
-
-    pub(super) fn pop_rcx(&mut self) {
-        self.put(0x59, 1);
+    pub(super) fn pop_tmp(&mut self) {
+        self.put(u64::from(0x58 | TMP as u8), 1);
     }
 
     /// Jumps to an offset of the code.

@@ -110,7 +110,7 @@ impl<'a> Compiler<'a> {
         // One more than there are: the end of the code is a block too.
         let count = self.block_count + 1;
         self.asm.reserve(Stubs::room(count));
-        self.stubs = Stubs::emit(&mut self.asm, region, count);
+        self.stubs = Stubs::emit(&mut self.asm, region, count, self.table_len);
         self.asm.reserve(MAX_INSTRUCTION);
         self.asm.align(LOOP_ALIGNMENT);
         let (marks, lengths) = self.instructions()?;
@@ -337,9 +337,10 @@ impl<'a> Compiler<'a> {
         let at = self.asm.pos();
         let block = self.index.containing(target);
         self.asm.load_slot(W64, TMP, frame::TABLE);
-        self.asm.load_at_rcx(((self.table_len + block) * 8) as i32);
-        let empty = self.asm.jrcxz_short();
-        self.asm.jmp_rcx();
+        self.asm.load_at_tmp(((self.table_len + block) * 8) as i32);
+        self.asm.test(W64, TMP, TMP);
+        let empty = self.asm.jcc_short(Cond::E);
+        self.asm.jmp_tmp();
         self.asm.bind_short(empty);
         self.exit_with_pc(target, self.stubs.no_block);
         at

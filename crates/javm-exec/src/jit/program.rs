@@ -326,14 +326,13 @@ impl Program {
         Some(entry)
     }
 
-    /// The offset that an indirect jump through the table's entry at an address goes to, and where it is entered.
-    /// The next one needs not ask.
-    pub(super) fn target(&self, code: &Code, entry: u64) -> Option<(u32, Option<Entry<'_>>)> {
-        let number = (entry - self.table.as_ptr() as u64) / 8;
-        let target = *code.jump_table().get(usize::try_from(number).ok()?.checked_sub(1)?)?;
+    /// The offset that an indirect jump to an address goes to, and where it is entered. The next one needs not ask.
+    pub(super) fn target(&self, code: &Code, address: u32) -> Option<(u32, Option<Entry<'_>>)> {
+        let number = address.rotate_right(1) as usize;
+        let target = *code.jump_table().get(number.checked_sub(1)?)?;
         let found = self.block(code, target);
         if let Some(found) = found {
-            self.table.get(number as usize)?.store(found.address(), Ordering::Release);
+            self.table.get(number)?.store(found.address(), Ordering::Release);
         }
         Some((target, found))
     }

@@ -1,8 +1,9 @@
 //! Which machine register holds which guest register.
 //!
 //! The map is shared with the entry stub of `javm-sys`, whose table says the same. Guest registers that are
-//! used most have numbers without a prefix bit; `rax` and `rdx`, which multiplication and division need, hold
-//! temporaries. `rsp` stays the host's: it points to the frame.
+//! used most have numbers without a prefix bit. The scratch register is `rdx`, because wide products want a factor
+//! there; `rax` and `rcx`, which division and rotations need, hold temporaries. `rsp` stays the host's: it points
+//! to the frame.
 
 use javm_isa::{Reg, reg::NUM_REGS};
 
@@ -29,7 +30,7 @@ pub(super) enum Host {
 }
 
 /// Free for every guest instruction; nothing lives in it from one to the next.
-pub(super) const TMP: Host = Host::RCX;
+pub(super) const TMP: Host = Host::RDX;
 
 /// Gas left.
 pub(super) const GAS: Host = Host::R15;
@@ -38,7 +39,7 @@ const MAP: [Host; NUM_REGS] = [
     Host::R13,
     Host::RBP,
     Host::RAX,
-    Host::RDX,
+    Host::RCX,
     Host::R12,
     Host::R11,
     Host::R14,

@@ -119,7 +119,7 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
             kind::NO_BLOCK | kind::NO_TARGET => {
                 let (pc, found) = match exit.kind {
                     kind::NO_BLOCK => (exit.argument as u32, program.block(code, exit.argument as u32)),
-                    _ => program.target(code, exit.argument)?,
+                    _ => program.target(code, destination(code, regs, exit.argument)?)?,
                 };
                 let Some(found) = found else {
                     regs.pc = u64::from(pc);
@@ -148,6 +148,16 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
     };
     counter.set(gas);
     Some(reason)
+}
+
+/// The address that the indirect jump goes to which [`kind::NO_TARGET`] tells about.
+fn destination(code: &Code, regs: &Regs, argument: u64) -> Option<u32> {
+    let i = code.instruction(argument as u32)?;
+    match i.op {
+        Op::LoadImmJumpInd if i.a == i.b => Some((argument >> 32) as u32),
+        Op::LoadImmJumpInd => Some((regs.get(i.b) as u32).wrapping_add(i.y as u32)),
+        _ => Some((regs.get(i.a) as u32).wrapping_add(i.x as u32)),
+    }
 }
 
 /// Does the memory access of the instruction at `pc`, page by page and with every check.

@@ -30,7 +30,7 @@ impl Bulk {
         self.bound.step.abs() * self.turns() as i32
     }
 
-    /// `rcx` = how far it is to the end, unless it is past it.
+    /// The scratch register = how far it is to the end, unless it is past it.
     fn left(&self, asm: &mut Asm) {
         let moving = Some(self.bound.moving);
         let (high, low) =

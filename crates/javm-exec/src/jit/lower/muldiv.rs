@@ -1,7 +1,7 @@
 //! Multiplication and division.
 //!
-//! The processor divides `rdx:rax`, both of which are guest registers: they are put into the frame's spill
-//! slots meanwhile. Divisors that the processor would fault on never reach it.
+//! The processor divides `rdx:rax`. The first is the scratch register; the second holds a guest register, which
+//! is put into the frame's spill slot meanwhile. Divisors that the processor would fault on never reach it.
 
 use javm_isa::Reg;
 use javm_sys::frame;
@@ -42,51 +42,43 @@ impl Compiler<'_> {
         self.finish(w, host(a));
     }
 
-    /// Saves `rax` and `rdx`, but for one that is about to be written anyway.
+    /// Saves `rax`, unless it is about to be written anyway.
     fn spill(&mut self, d: Host) {
-        for (r, slot) in [(Host::RAX, frame::SPILL[0]), (Host::RDX, frame::SPILL[1])] {
-            if r != d {
-                self.asm.store_slot(slot, r);
-            }
+        if d != Host::RAX {
+            self.asm.store_slot(frame::SPILL, Host::RAX);
         }
     }
 
-    /// Puts `rax` and `rdx` back, and `rcx` into d.
+    /// Puts `rax` back.
     fn unspill(&mut self, d: Host) {
-        for (r, slot) in [(Host::RAX, frame::SPILL[0]), (Host::RDX, frame::SPILL[1])] {
-            if r != d {
-                self.asm.load_slot(W64, r, slot);
-            }
+        if d != Host::RAX {
+            self.asm.load_slot(W64, Host::RAX, frame::SPILL);
         }
-        self.asm.mov(W64, d, TMP);
     }
 
     pub(super) fn divide(&mut self, w: Width, op: Division, d: Reg, a: Reg, b: Reg) {
         let (d, a, b) = (host(d), host(a), host(b));
-        self.asm.mov(w, TMP, b);
-        self.asm.test(w, TMP, TMP);
+        self.asm.test(w, b, b);
         let zero = self.asm.jcc_short(Cond::E);
         let minus_one = op.signed.then(|| {
-            self.asm.alu_imm(w, Alu::Cmp, TMP, -1);
+            self.asm.alu_imm(w, Alu::Cmp, b, -1);
             self.asm.jcc_short(Cond::E)
         });
 
-        self.spill(d);
-        if a != Host::RAX {
-            self.asm.mov(w, Host::RAX, a);
-        }
+        // A divisor in `rax` is taken from where that is saved.
+        self.spill(if b == Host::RAX { TMP } else { d });
+        self.move_to(Host::RAX, a);
         if op.signed {
             self.asm.cqo(w);
-            self.asm.unary(w, Unary::Idiv, TMP);
         } else {
             self.asm.zero(Host::RDX);
-            self.asm.unary(w, Unary::Div, TMP);
         }
-        let result = if op.remainder { Host::RDX } else { Host::RAX };
-        match w {
-            W32 => self.asm.movsxd(TMP, result),
-            W64 => self.asm.mov(W64, TMP, result),
+        let divide = if op.signed { Unary::Idiv } else { Unary::Div };
+        match b {
+            Host::RAX => self.asm.unary_slot(w, divide, frame::SPILL),
+            _ => self.asm.unary(w, divide, b),
         }
+        self.move_extended(w, d, if op.remainder { Host::RDX } else { Host::RAX });
         self.unspill(d);
         let done = self.asm.jmp_short();
 
@@ -115,57 +107,45 @@ impl Compiler<'_> {
         self.asm.bind_short(done);
     }
 
-    fn move_extended(&mut self, w: Width, d: Host, a: Host) {
-        match w {
-            W32 => self.asm.movsxd(d, a),
-            W64 if d != a => self.asm.mov(W64, d, a),
-            W64 => {}
+    /// d = a, both registers of the machine.
+    fn move_to(&mut self, d: Host, a: Host) {
+        if d != a {
+            self.asm.mov(W64, d, a);
         }
     }
 
-    /// `mulx` multiplies by `rdx`.
-    pub(super) fn mul_upper(&mut self, d: Reg, a: Reg, b: Reg) {
-        let (d, a, b) = (host(d), host(a), host(b));
-        match (a, b) {
-            (Host::RDX, other) | (other, Host::RDX) => self.asm.mulx(d, d, other),
-            _ => {
-                if d != Host::RDX {
-                    self.asm.mov(W64, TMP, Host::RDX);
-                }
-                self.asm.mov(W64, Host::RDX, a);
-                self.asm.mulx(d, d, b);
-                if d != Host::RDX {
-                    self.asm.mov(W64, Host::RDX, TMP);
-                }
-            }
+    fn move_extended(&mut self, w: Width, d: Host, a: Host) {
+        match w {
+            W32 => self.asm.movsxd(d, a),
+            W64 => self.move_to(d, a),
         }
+    }
+
+    /// `mulx` multiplies by `rdx`, the scratch register.
+    pub(super) fn mul_upper(&mut self, d: Reg, a: Reg, b: Reg) {
+        self.asm.mov(W64, Host::RDX, host(a));
+        self.asm.mulx(host(d), host(d), host(b));
     }
 
     pub(super) fn mul_upper_signed(&mut self, d: Reg, a: Reg, b: Reg) {
         let (d, a, b) = (host(d), host(a), host(b));
-        self.asm.mov(W64, TMP, b);
+        let (a, b) = if b == Host::RAX { (b, a) } else { (a, b) };
         self.spill(d);
-        if a != Host::RAX {
-            self.asm.mov(W64, Host::RAX, a);
-        }
-        self.asm.unary(W64, Unary::Imul, TMP);
-        self.asm.mov(W64, TMP, Host::RDX);
+        self.move_to(Host::RAX, a);
+        self.asm.unary(W64, Unary::Imul, b);
+        self.asm.mov(W64, d, Host::RDX);
         self.unspill(d);
     }
 
     /// The unsigned product, less b where a is negative.
     pub(super) fn mul_upper_signed_unsigned(&mut self, d: Reg, a: Reg, b: Reg) {
         let (d, a, b) = (host(d), host(a), host(b));
-        self.asm.mov(W64, TMP, b);
-        self.spill(d);
-        if a != Host::RDX {
-            self.asm.mov(W64, Host::RDX, a);
-        }
-        self.asm.mov(W64, Host::RAX, Host::RDX);
-        self.asm.shift_imm(W64, Shift::Sar, Host::RAX, 63);
-        self.asm.alu(W64, Alu::And, Host::RAX, TMP);
-        self.asm.mulx(TMP, Host::RDX, TMP);
-        self.asm.alu(W64, Alu::Sub, TMP, Host::RAX);
-        self.unspill(d);
+        self.asm.mov(W64, TMP, a);
+        self.asm.shift_imm(W64, Shift::Sar, TMP, 63);
+        self.asm.alu(W64, Alu::And, TMP, b);
+        self.asm.store_slot(frame::SPILL, TMP);
+        self.asm.mov(W64, Host::RDX, a);
+        self.asm.mulx(d, d, b);
+        self.asm.alu_slot(Alu::Sub, d, frame::SPILL);
     }
 }

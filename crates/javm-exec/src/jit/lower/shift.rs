@@ -1,11 +1,12 @@
 //! Shifts and rotations. Counts are taken modulo the width by the processor, as the guest wants.
 
 use javm_isa::Reg;
+use javm_sys::frame;
 
 use crate::jit::{
     asm::{Shift, W32, W64, Width},
     compile::Compiler,
-    regs::{TMP, host},
+    regs::{Host, TMP, host},
 };
 
 /// A count as the processor would take it.
@@ -39,11 +40,28 @@ impl Compiler<'_> {
     }
 
     pub(super) fn rotate(&mut self, w: Width, op: Shift, d: Reg, a: Reg, b: Reg) {
-        // The count goes to `rcx` first, so that d may be the same register as b.
-        self.asm.mov(W32, TMP, host(b));
-        self.copy(d, a);
-        self.asm.shift_cl(w, op, host(d));
-        self.finish(w, host(d));
+        self.asm.mov(W64, TMP, host(a));
+        self.rotate_scratch(w, op, d, b);
+    }
+
+    /// d = the scratch register rotated by b. The count has to be in `rcx`, which holds a guest register.
+    fn rotate_scratch(&mut self, w: Width, op: Shift, d: Reg, b: Reg) {
+        let (d, b) = (host(d), host(b));
+        let saved = b != Host::RCX && d != Host::RCX;
+        if saved {
+            self.asm.store_slot(frame::SPILL, Host::RCX);
+        }
+        if b != Host::RCX {
+            self.asm.mov(W32, Host::RCX, b);
+        }
+        self.asm.shift_cl(w, op, TMP);
+        match w {
+            W32 => self.asm.movsxd(d, TMP),
+            W64 => self.asm.mov(W64, d, TMP),
+        }
+        if saved {
+            self.asm.load_slot(W64, Host::RCX, frame::SPILL);
+        }
     }
 
     pub(super) fn rotate_imm(&mut self, w: Width, a: Reg, b: Reg, x: u64) {
@@ -53,9 +71,7 @@ impl Compiler<'_> {
 
     /// a = x rotated right by b.
     pub(super) fn rotate_of_imm(&mut self, w: Width, a: Reg, b: Reg, x: u64) {
-        self.asm.mov(W32, TMP, host(b));
-        self.asm.mov_imm(host(a), x);
-        self.asm.shift_cl(w, Shift::Ror, host(a));
-        self.finish(w, host(a));
+        self.asm.mov_imm(TMP, x);
+        self.rotate_scratch(w, Shift::Ror, a, b);
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! The stub saves what the C calling convention wants kept, makes the [`Frame`], loads the guest's registers
 //! and jumps. Emitted code (or the fault handler) comes back by jumping to the address in the frame's `exit`
-//! slot with the scratch register `rcx` free and all others holding guest state.
+//! slot with the scratch register `rdx` free and all others holding guest state.
 //!
 //! | guest | ra | sp | t0 | t1 | t2 | s0 | s1 | a0 | a1 | a2 | a3 | a4 | a5 | gas | scratch |
 //! | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-//! | host | r13 | rbp | rax | rdx | r12 | r11 | r14 | rdi | rsi | rbx | r8 | r9 | r10 | r15 | rcx |
+//! | host | r13 | rbp | rax | rcx | r12 | r11 | r14 | rdi | rsi | rbx | r8 | r9 | r10 | r15 | rdx |
 
 use core::{
     arch::{asm, naked_asm},
@@ -53,12 +53,12 @@ unsafe extern "sysv64" fn stub(context: *mut Context) -> Left {
         "mov [rsp + {f_table}], rax",
         "mov [rsp + {f_context}], rdi",
         "mov r15, [rdi + {gas}]",
-        "mov rcx, [rdi + {target}]",
+        "mov rdx, [rdi + {target}]",
         "mov rax, [rdi + {gpr}]",
         "mov [rsp + {f_gpr}], rax",
         "mov r13, [rax + 0x00]",
         "mov rbp, [rax + 0x08]",
-        "mov rdx, [rax + 0x18]",
+        "mov rcx, [rax + 0x18]",
         "mov r12, [rax + 0x20]",
         "mov r11, [rax + 0x28]",
         "mov r14, [rax + 0x30]",
@@ -69,25 +69,25 @@ unsafe extern "sysv64" fn stub(context: *mut Context) -> Left {
         "mov r9, [rax + 0x58]",
         "mov r10, [rax + 0x60]",
         "mov rax, [rax + 0x10]",
-        "jmp rcx",
+        "jmp rdx",
         "3:",
-        "mov [rsp + {f_argument}], rcx",
-        "mov rcx, [rsp + {f_gpr}]",
-        "mov [rcx + 0x00], r13",
-        "mov [rcx + 0x08], rbp",
-        "mov [rcx + 0x10], rax",
-        "mov [rcx + 0x18], rdx",
-        "mov [rcx + 0x20], r12",
-        "mov [rcx + 0x28], r11",
-        "mov [rcx + 0x30], r14",
-        "mov [rcx + 0x38], rdi",
-        "mov [rcx + 0x40], rsi",
-        "mov [rcx + 0x48], rbx",
-        "mov [rcx + 0x50], r8",
-        "mov [rcx + 0x58], r9",
-        "mov [rcx + 0x60], r10",
-        "mov rcx, [rsp + {f_context}]",
-        "mov [rcx + {gas}], r15",
+        "mov [rsp + {f_argument}], rdx",
+        "mov rdx, [rsp + {f_gpr}]",
+        "mov [rdx + 0x00], r13",
+        "mov [rdx + 0x08], rbp",
+        "mov [rdx + 0x10], rax",
+        "mov [rdx + 0x18], rcx",
+        "mov [rdx + 0x20], r12",
+        "mov [rdx + 0x28], r11",
+        "mov [rdx + 0x30], r14",
+        "mov [rdx + 0x38], rdi",
+        "mov [rdx + 0x40], rsi",
+        "mov [rdx + 0x48], rbx",
+        "mov [rdx + 0x50], r8",
+        "mov [rdx + 0x58], r9",
+        "mov [rdx + 0x60], r10",
+        "mov rdx, [rsp + {f_context}]",
+        "mov [rdx + {gas}], r15",
         "mov eax, [rsp + {f_kind}]",
         "mov rdx, [rsp + {f_argument}]",
         "add rsp, {size}",

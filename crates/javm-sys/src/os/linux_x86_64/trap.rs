@@ -96,7 +96,7 @@ unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, co
     // SAFETY: emitted code keeps the stack pointer at its frame where it accesses memory.
     let frame = unsafe { &mut *frame };
     frame.kind = u64::from(KIND_FAULT);
-    registers[libc::REG_RCX as usize] = at;
+    registers[libc::REG_RDX as usize] = at;
     registers[libc::REG_RIP as usize] = frame.exit as i64;
 }
 
