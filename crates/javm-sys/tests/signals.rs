@@ -156,6 +156,13 @@ fn scenario() {
                 unsafe { libc::raise(libc::SIGSEGV) };
             }
         }
+        "small files" => {
+            let limit = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
+            // SAFETY: reads a limit, which is for this process alone.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
+            assert!(javm_sys::Backing::new(256).is_ok() && javm_sys::Backing::new(257).is_err());
+            std::process::exit(44);
+        }
         other => panic!("{other}"),
     }
     std::process::exit(1);
@@ -171,6 +178,14 @@ fn faults_of_the_host_stay_the_hosts() {
     // The runtime's own handler says so and aborts.
     assert_eq!(child("stack overflow"), (None, Some(libc::SIGABRT)));
     assert_eq!(child("stack overflow in a handler"), (None, Some(libc::SIGABRT)));
+}
+
+/// Pages that windows share are a file to the system, which ends a process that makes a larger one than it may.
+#[test]
+fn a_limit_of_files_is_no_end() {
+    if engine().is_some() {
+        assert_eq!(child("small files"), (Some(44), None));
+    }
 }
 
 #[test]

@@ -36,6 +36,9 @@ impl Object {
         // SAFETY: the descriptor is new, and nobody else's.
         let file = unsafe { OwnedFd::from_raw_fd(file) };
         let len = pages as usize * PAGE_SIZE;
+        if len as u64 > largest_file() {
+            return None;
+        }
         // SAFETY: sets the size of a file.
         if unsafe { libc::ftruncate(file.as_raw_fd(), len as libc::off_t) } != 0 {
             return None;
@@ -112,6 +115,14 @@ impl Object {
         let at = unsafe { libc::mmap(place, count as usize * PAGE_SIZE, libc::PROT_NONE, NONE, -1, 0) };
         at == place
     }
+}
+
+/// The most bytes that a file of this process may have. Who asks for more gets a signal that ends the process.
+fn largest_file() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes what it is given room for.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) } == 0;
+    if known { limit.rlim_cur } else { u64::MAX }
 }
 
 impl Drop for Object {
