@@ -14,20 +14,20 @@ use javm_abi::{
     status,
 };
 use javm_cap::{
-    CNodeCap, CacheDirectory, Cap, CapHash, CapHashOrRef, InstanceCap, Kind, Memory, OpError, OpFailure,
-    ROOT_SIZE_LOG, SlotIdx, Status, path,
+    CNodeCap, CacheDirectory, Cap, CapError, CapHash, CapHashOrRef, InstanceCap, Kind, Memory, OpError,
+    OpFailure, ROOT_SIZE_LOG, SlotIdx, Status, path,
 };
 use javm_exec::{ExitReason, Instance};
 
 use crate::{
     Entry,
-    callstack::InstanceEntry,
+    callstack::{Commitment, InstanceEntry},
     error::VmError,
     fault::{FaultDetail, FaultInfo, NotStarted},
     held::HeldInstance,
     image_cache::LoadedImage,
     kernel_assist::{KernelAssist, KernelImage},
-    layout::{self, LayoutFailure},
+    layout::{self, Dirty, LayoutFailure},
     meter::{debit, paying_quota},
     vm::{CallResult, Flow, Vm},
     yields::Raised,
@@ -214,6 +214,7 @@ impl<K: KernelAssist> Vm<K> {
             quota_payer: None,
             pauses: Vec::new(),
             emits: VecDeque::new(),
+            unpaid: None,
             marker: None,
             yielded: None,
             awaiting: None,
@@ -249,12 +250,27 @@ impl<K: KernelAssist> Vm<K> {
         Ok(Flow::Continue)
     }
 
+    /// What an instance is to pay for, which is noted until it has, and its dirty pages where they had to be looked
+    /// for. `halts`: it leaves what is paused.
+    pub(crate) fn commitment(
+        &mut self,
+        cache: &CacheDirectory,
+        index: usize,
+        halts: bool,
+    ) -> Result<(Commitment, Option<Vec<Dirty>>), CapError> {
+        if let Some(known) = self.stack.at(index).unpaid {
+            return Ok((known, None));
+        }
+        let left = if halts { self.units_above(cache, index + 1)? } else { 0 };
+        let dirty = layout::dirty(cache, self.stack.at(index))?;
+        let commitment = Commitment { pages: layout::dirty_pages(&dirty), left };
+        self.stack.at_mut(index).unpaid = Some(commitment);
+        Ok((commitment, Some(dirty)))
+    }
+
     /// The instance that runs halts: its dirty pages become values, and its new value goes to the caller.
     pub(crate) fn halt(&mut self, cache: &mut CacheDirectory, index: usize) -> Result<Flow, VmError> {
-        let left = self.units_above(cache, index + 1)?;
-        let entry = self.stack.at(index);
-        let dirty = layout::dirty(cache, entry)?;
-        let pages = layout::dirty_pages(&dirty);
+        let (Commitment { pages, left }, dirty) = self.commitment(cache, index, true)?;
         // The machine stays where it is when something cannot be paid, so that resuming halts again.
         let quotas = self.quotas(cache, index)?;
         let bytes = pages.saturating_mul(javm_exec::PAGE_SIZE as u64);
@@ -268,6 +284,7 @@ impl<K: KernelAssist> Vm<K> {
             return self.raise(cache, index, Raised::OutOfGas(FaultDetail::Price { number }));
         }
         debit(&mut self.kernel_assist, quota, bytes);
+        let dirty = dirty.map_or_else(|| layout::dirty(cache, self.stack.at(index)), Ok)?;
         // What it leaves paused becomes a value: it sits in the table that is about to be stored.
         self.freeze(cache, index + 1, true)?;
         let Some(Entry::Instance(mut entry)) = self.stack.pop() else {

@@ -113,12 +113,24 @@ pub struct InstanceEntry {
     pub(crate) pauses: Vec<Pause>,
     /// Events that it, and callees that halted, appended.
     pub(crate) emits: VecDeque<PendingEmit>,
+    /// What a halt or a SET_IMAGE that could not be paid would commit. Resuming asks for just that again, and
+    /// nothing of it has changed then, so that it need not be looked for each time.
+    pub(crate) unpaid: Option<Commitment>,
     /// The marker of its last yield.
     pub(crate) marker: Option<CapHash>,
     /// While it is being frozen: how it was paused, if it is the yielder.
     pub(crate) yielded: Option<PauseKind>,
     /// While it is being frozen: where the callee sits that it waits for.
     pub(crate) awaiting: Option<SlotPath>,
+}
+
+/// What an instance pays for before it commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Commitment {
+    /// Its dirty pages.
+    pub(crate) pages: u64,
+    /// What the calls count that it leaves paused.
+    pub(crate) left: u64,
 }
 
 /// What a mapping was laid out from.

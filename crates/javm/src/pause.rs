@@ -440,6 +440,7 @@ impl<K: KernelAssist> Vm<K> {
             emits: upper.emits(cache)?,
             awaiting: None,
             yielded: None,
+            unpaid: None,
             marker: stopped.marker.and_then(|name| name.as_hash().copied()),
         };
         (entry.gas_payer, entry.quota_payer) = self.payers(&entry, self.stack.len());

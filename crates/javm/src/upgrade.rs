@@ -19,7 +19,7 @@ use javm_exec::Instance;
 
 use crate::{
     call::{SCRATCHPAD, decode_path},
-    callstack::InstanceEntry,
+    callstack::{Commitment, InstanceEntry},
     error::VmError,
     fault::FaultDetail,
     held::HeldInstance,
@@ -53,8 +53,7 @@ impl<K: KernelAssist> Vm<K> {
             Ok(new) => new,
             Err(failure) => return refused(self, cache, failure),
         };
-        let dirty = layout::dirty(cache, self.stack.at(index))?;
-        let pages = layout::dirty_pages(&dirty);
+        let (Commitment { pages, .. }, dirty) = self.commitment(cache, index, false)?;
         let bytes = pages.saturating_mul(PAGE_SIZE as u64);
         let quota = match paying_quota(&self.kernel_assist, quotas.as_deref(), bytes) {
             Ok(quota) => quota,
@@ -65,7 +64,9 @@ impl<K: KernelAssist> Vm<K> {
             let number = u64::from(GuestOp::SetImage.number());
             return self.raise(cache, index, Raised::OutOfGas(FaultDetail::Price { number }));
         }
+        let dirty = dirty.map_or_else(|| layout::dirty(cache, self.stack.at(index)), Ok)?;
         let entry = self.stack.at_mut(index);
+        entry.unpaid = None;
         let before = entry.table.clone();
         let mut base = (*entry.base).clone();
         let mut memory = base.memory().clone();

@@ -10,7 +10,7 @@ mod support;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use javm::{CallResult, ExitReason, Vm};
+use javm::{CallResult, ExitReason, KernelImage, Vm};
 use javm_cap::{CacheDirectory, Cap, CapHash, SlotIdx};
 use javm_exec::{Backend, Config, Engine};
 use peak_alloc::PeakAlloc;
@@ -205,6 +205,34 @@ fn pauses_as_values_with_memory() {
         |_, cost| {
             assert!(cost.peak < 128 * MIB, "{cost:?}");
         },
+    );
+}
+
+/// A call that cannot pay for its halt is resumed, and halts, again and again: its pages are not looked at each time.
+#[test]
+fn halts_that_are_never_paid() {
+    attack(
+        "unpaid halts",
+        |rig| {
+            let marker = rig.kernel(KernelImage::StorageExhaustedMarker);
+            let touch = format!(
+                "load_imm_64 t0, 8000\nload_imm_64 t1, {MEM:#x}\nfallthrough\ntouch: store_ind_u8 t0, t1, 8\n\
+                 add_imm_64 t1, t1, 4096\nadd_imm_64 t0, t0, -1\nbranch_ne_imm t0, 0, @touch\necalli 0\ntrap"
+            );
+            let writer = rig.image(&touch, |image| {
+                image.memory_mappings = vec![persistent(MEM, 8000, 7)];
+                image.quota_slots = vec![SlotIdx(6)];
+            });
+            let quota = rig.handle(KernelImage::Quota, 5);
+            let writer = rig.instance(writer, &[(6, quota)]);
+            let catcher = rig.catcher(&[marker]);
+            let text =
+                format!("move_reg s1, a0\n{}move_reg a0, s1\n{}", ask(26, &[2, 0]), repeat(&ask(27, &[2])));
+            let image = rig.image(&text, |image| image.yield_marker_slot = Some(SlotIdx(1)));
+            rig.instance(image, &[(1, catcher), (2, writer)])
+        },
+        2_000,
+        |_, cost| assert!(cost.peak < 160 * MIB, "{cost:?}"),
     );
 }
 
