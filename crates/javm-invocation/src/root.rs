@@ -3,7 +3,7 @@
 //! How the first VM comes to be is here: its table, its memory, its registers. Source: `capability-kernel.md`, "Root
 //! VM construction", A2 and A5.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, ops::Range, sync::Arc};
 
 use javm_abi::microkernel::{MAX_CODES, PAGE_GAS, PROTOCOL_SLOTS, UNTYPED_SLOT};
 use javm_exec::{Access, Engine, GasCounter, Module, module_key};
@@ -21,7 +21,13 @@ struct Entry {
 #[derive(Debug)]
 enum What {
     Code(u8),
-    Data { base_page: u32, pages: u32, access: Access, contents: Box<[u8]> },
+    /// `contents`: of the blob. Many entries may have the same.
+    Data {
+        base_page: u32,
+        pages: u32,
+        access: Access,
+        contents: Range<usize>,
+    },
 }
 
 /// A program of the microkernel, ready to be invoked any number of times. Cheap to clone.
@@ -30,6 +36,7 @@ pub struct Prepared(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    blob: Box<[u8]>,
     entries: Vec<Entry>,
     codes: Arc<[Module]>,
     invoked: u8,
@@ -64,12 +71,13 @@ impl Prepared {
                         let bytes = cap.contents.len();
                         return Err(InvocationError::ContentsTooLong { slot: cap.slot, bytes, pages });
                     }
+                    let contents = cap.offset..cap.offset + cap.contents.len();
                     price += PAGE_GAS * u64::from(pages);
                     let access = match cap.access {
                         javm_program::Access::ReadOnly => Access::ReadOnly,
                         javm_program::Access::ReadWrite => Access::ReadWrite,
                     };
-                    What::Data { base_page: cap.base_page, pages, access, contents: cap.contents.into() }
+                    What::Data { base_page: cap.base_page, pages, access, contents }
                 }
             };
             if cap.slot == manifest.invoke_slot {
@@ -83,7 +91,8 @@ impl Prepared {
             return Err(InvocationError::Program(javm_program::ProgramError::UnknownFormat));
         };
         let memory_pages = manifest.memory_pages;
-        Ok(Self(Arc::new(Inner { entries, codes: codes.into(), invoked, memory_pages, price })))
+        let blob = blob.into();
+        Ok(Self(Arc::new(Inner { blob, entries, codes: codes.into(), invoked, memory_pages, price })))
     }
 
     /// The code of the manifest, in the order of its entries.
@@ -104,7 +113,7 @@ impl Prepared {
     /// # Errors
     /// [`InvocationError`] when the gas does not pay for the pages, or the pages or the arguments do not fit.
     pub fn invoke(&self, arguments: &[u8], gas: u64) -> Result<Invocation, InvocationError> {
-        let Inner { entries, codes, invoked, memory_pages, price } = &*self.0;
+        let Inner { blob, entries, codes, invoked, memory_pages, price } = &*self.0;
         let Some(left) = gas.checked_sub(*price) else {
             return Err(InvocationError::OutOfGas { price: *price, gas });
         };
@@ -119,6 +128,7 @@ impl Prepared {
                 What::Code(n) => Cap::Code(*n),
                 What::Data { base_page, pages, access, contents } => {
                     let at = (*base_page, *pages, *access);
+                    let contents = blob.get(contents.clone()).unwrap_or_default();
                     Cap::Data(initial(&mut invocation, *slot, at, contents)?)
                 }
             };
