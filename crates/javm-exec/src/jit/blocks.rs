@@ -52,6 +52,19 @@ impl BlockIndex {
         (before + (bits & (u64::MAX >> (63 - pc % 64))).count_ones()).saturating_sub(1)
     }
 
+    /// Where the next block behind an offset starts, if that is within some 200 bytes.
+    pub(super) fn next_near(&self, pc: u32) -> Option<u32> {
+        let from = pc as usize + 1;
+        let mut mask = u64::MAX << (from % 64);
+        for (n, (bits, _)) in self.words.iter().enumerate().skip(from / 64).take(4) {
+            if bits & mask != 0 {
+                return Some(n as u32 * 64 + (bits & mask).trailing_zeros());
+            }
+            mask = u64::MAX;
+        }
+        None
+    }
+
     /// How many regions there are.
     pub(super) const fn regions(&self) -> u32 {
         self.len.div_ceil(REGION)

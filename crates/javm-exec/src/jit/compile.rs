@@ -158,12 +158,16 @@ impl<'a> Compiler<'a> {
             if next < self.end && matches!(instruction.op.flow(), Flow::Fallthrough | Flow::Branch) {
                 self.begin_loop(next);
             }
-            // A block that is only fallen into, or that begins with `unlikely`, is most often the head of a loop:
-            // that is where compilers and linkers put the two. Small loops want to be aligned. Blocks without
-            // anything but the end are not worth it.
-            if instruction.op == Op::Fallthrough && !begins
-                || terminator && self.code.byte_at(next.into()) == Op::Unlikely.opcode()
-            {
+            // Small loops want to be aligned. Padding that is not executed costs little, so whatever might be the
+            // head of one, behind a jump, is aligned. Compilers put `unlikely` there.
+            let unlikely = self.code.byte_at(next.into()) == Op::Unlikely.opcode();
+            let aligned = match instruction.op.flow() {
+                Flow::Fallthrough if begins => unlikely,
+                Flow::Fallthrough => true,
+                Flow::Branch => unlikely && self.is_small_loop(next),
+                _ => terminator && unlikely,
+            };
+            if aligned {
                 self.asm.align(LOOP_ALIGNMENT);
             }
             lengths.push((self.asm.pos() - start) as u8);
@@ -179,6 +183,21 @@ impl<'a> Compiler<'a> {
         }
         self.leave_region(flow)?;
         Some((marks, lengths))
+    }
+
+    /// Whether one of the first blocks from `head` on ends with going back there.
+    fn is_small_loop(&self, head: u32) -> bool {
+        let mut start = head;
+        for _ in 0..3 {
+            let Some(end) = self.index.next_near(start) else { return false };
+            let last = (start..end).rev().find(|pc| self.code.is_instruction_start(u64::from(*pc)));
+            let Some(last) = last.and_then(|pc| self.code.instruction(pc)) else { return false };
+            if last.target() == Some(u64::from(head)) {
+                return true;
+            }
+            start = end;
+        }
+        false
     }
 
     /// Writes the way to the rounds of the loop whose head comes next, if it has some. It lies between instructions, as
