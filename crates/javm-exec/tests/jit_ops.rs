@@ -1,7 +1,7 @@
 //! Every operation, with operands at the edges and registers in every relation to each other, on the
-//! recompiler and on the interpreter.
+//! recompiler and on the interpreter; and every pair that the recompiler may merge.
 
-use javm_exec::{Access, Backend, Config, Engine, ExitOnEcall, GasCounter, Instance, Module};
+use javm_exec::{Access, Backend, Config, Engine, ExitOnEcall, ExitReason, GasCounter, Instance, Module};
 use javm_isa::{Instruction, Op, Reg};
 use javm_testkit::{Rng, builder::Builder};
 
@@ -90,4 +90,118 @@ fn every_operation_does_what_the_interpreter_does() {
             interpreter.recycle(theirs.memory);
         }
     }
+}
+
+/// The registers of the pairs below: three that stand for each other, one for addresses, one that is stored.
+const FEW: [Reg; 3] = [Reg::T1, Reg::A0, Reg::S1];
+const BASE: Reg = Reg::A5;
+const STORED: Reg = Reg::SP;
+
+/// Instructions of the operations, with the few registers in every relation to each other.
+fn with_few(ops: &[Op], immediates: &[u64], target: u64) -> Vec<Instruction> {
+    let mut all: Vec<Instruction> = Vec::new();
+    for op in ops {
+        for n in 0..27 {
+            for x in immediates {
+                let mut i = Instruction::new(*op);
+                (i.a, i.b, i.d, i.x, i.y) = (FEW[n % 3], FEW[n / 3 % 3], FEW[n / 9], *x, target);
+                if !all.contains(&i) {
+                    all.push(i);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// What may leave something behind in the flags, or be taken in by what comes next, and what may use it: entered at
+/// each of them and between them, with accesses in between that fault or do not, and gone on with behind the faults.
+#[test]
+fn merged_instructions_do_what_each_does() {
+    let engine = |backend| Engine::new(Config::new().backend(backend)).ok();
+    let (Some(interpreter), Some(recompiler)) = (engine(Backend::Interpreter), engine(Backend::Recompiler))
+    else {
+        return;
+    };
+    use Op::*;
+    let sets = [SetLtUImm, SetLtSImm, SetGtUImm, SetGtSImm];
+    let mut first = with_few(&[Add64, Add32, SetLtU, SetLtS], &[0], 0);
+    first.extend(with_few(&sets, &[1, -1i64 as u64], 0));
+    first.extend(with_few(&[ShloLImm64], &[0, 1, 2, 3, 4, 67], 0));
+    let mut second = with_few(&[Add64, SetLtU, SetLtS, CmovIz, CmovNz], &[0], 0);
+    second.extend(with_few(&[CmovIzImm, CmovNzImm, BranchEqImm, BranchNeImm, BranchLtUImm], &[0, 3], 0));
+    let access = |op, a, x| {
+        let mut i = Instruction::new(op);
+        (i.a, i.b, i.x) = (a, BASE, x);
+        i
+    };
+    let between = [
+        None,
+        Some(access(StoreIndU64, STORED, 8)),
+        Some(access(LoadIndI32, FEW[0], 0)),
+        Some(access(MoveReg, FEW[1], 0)),
+        Some(access(LoadIndU64, STORED, 0)),
+    ];
+    let mut rng = Rng::new(2);
+    let mut faults = 0;
+    for (n, first) in first.iter().enumerate() {
+        // A block for each pair; offset 0 is where branches go.
+        let mut builder = Builder::new();
+        builder.push(&Instruction::new(Trap));
+        for (m, second) in second.iter().enumerate() {
+            builder.push(first);
+            if let Some(between) = &between[(n + m) % between.len()] {
+                builder.push(between);
+                builder.push(&access(StoreIndU8, STORED, 3));
+            }
+            builder.push(second);
+            // What came of it is looked at once more.
+            let mut last = Instruction::new(CmovNz);
+            (last.a, last.b, last.d) = (STORED, second.destination().unwrap_or(FEW[0]), FEW[2]);
+            builder.push(&last);
+            builder.push(&Instruction::new(Trap));
+        }
+        let starts = builder.instruction_starts().to_vec();
+        let code = std::sync::Arc::new(builder.code().unwrap());
+        let machine = |engine: &Engine| {
+            let mut instance = Instance::new(&Module::new(engine, std::sync::Arc::clone(&code)));
+            // Pages of the second are filled when they are touched.
+            instance.memory.map(0x20, 1, Access::ReadOnly, None).unwrap();
+            instance.memory.map(0x40, 256, Access::ReadWrite, None).unwrap();
+            instance
+        };
+        let (mut ours, mut theirs) = (machine(&recompiler), machine(&interpreter));
+        for start in starts {
+            for _ in 0..3 {
+                let mut gpr = [0; 13];
+                gpr.fill_with(|| if rng.one_in(4) { rng.below(3) } else { rng.interesting() });
+                gpr[BASE as usize] = *rng.one_of(&[0x2_0000, 0x4_0000, 0x5_0000]) + rng.below(0x1_0000);
+                for instance in [&mut ours, &mut theirs] {
+                    instance.regs.gpr = gpr;
+                    instance.regs.pc = start.into();
+                    instance.gas = GasCounter::new(1000);
+                    instance.gas_charged = true;
+                }
+                // A fault is mended and gone on with.
+                for _ in 0..3 {
+                    let exit = theirs.run(&mut ExitOnEcall);
+                    let found = ours.run(&mut ExitOnEcall);
+                    let i = code.instruction(start);
+                    assert_eq!(found, exit, "{first} at {start}: {i:?} {gpr:x?}");
+                    assert_eq!(ours.regs, theirs.regs, "{first} at {start}: {i:?} {gpr:x?}");
+                    assert_eq!((ours.gas, ours.gas_charged), (theirs.gas, theirs.gas_charged), "{i:?}");
+                    if !matches!(exit, ExitReason::PageFault(_)) {
+                        break;
+                    }
+                    faults += 1;
+                    for instance in [&mut ours, &mut theirs] {
+                        instance.regs.gpr[BASE as usize] = 0x4_0000;
+                    }
+                }
+            }
+        }
+        recompiler.recycle(ours.memory);
+        interpreter.recycle(theirs.memory);
+    }
+    assert!(faults > 10_000, "{faults} faults");
 }

@@ -72,6 +72,24 @@ pub(super) enum Cond {
     G = 15,
 }
 
+impl Cond {
+    /// The condition that holds where this one does not.
+    pub(super) const fn inverted(self) -> Self {
+        match self {
+            Self::B => Self::Ae,
+            Self::Ae => Self::B,
+            Self::E => Self::Ne,
+            Self::Ne => Self::E,
+            Self::Be => Self::A,
+            Self::A => Self::Be,
+            Self::L => Self::Ge,
+            Self::Ge => Self::L,
+            Self::Le => Self::G,
+            Self::G => Self::Le,
+        }
+    }
+}
+
 /// What a load does with what it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Load {
@@ -428,6 +446,21 @@ impl Asm {
         let rest =
             0x8D | u64::from(mode | (reg & 7) << 3) << 8 | u64::from((index & 7) << 3 | base & 7) << 16;
         self.put_rex(rex, rest, len);
+    }
+
+    /// d = a + (b << by), `by` at most 3.
+    pub(super) fn lea_scaled(&mut self, d: Host, a: Host, b: Host, by: u8) {
+        let (reg, base, index) = (d as u8, a as u8, b as u8);
+        // Bases rbp and r13 have no form without a displacement.
+        let (mode, len) = if base & 7 == 5 { (0x44, 4) } else { (0x04, 3) };
+        let rex = rex(W64, reg, base) | (index >> 3) << 1;
+        let sib = by << 6 | (index & 7) << 3 | base & 7;
+        self.put_rex(rex, 0x8D | u64::from(mode | (reg & 7) << 3) << 8 | u64::from(sib) << 16, len);
+    }
+
+    /// d = minus the carry flag, which is kept.
+    pub(super) fn borrow(&mut self, d: Host) {
+        self.rr(W64, 0x1B, d, d);
     }
 
     /// d = b + constant.

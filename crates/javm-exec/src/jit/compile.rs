@@ -13,6 +13,7 @@ use super::{
     blocks::BlockIndex,
     bulk::Bulk,
     exits::Stubs,
+    fuse::Fusion,
     region::{Block, GAS_CHECK_LEN, Link, MARK_DISTANCE, Mark, RegionTables, Site},
     regs::{GAS, TMP},
 };
@@ -37,6 +38,7 @@ pub(super) struct Compiler<'a> {
     /// Entries of the table of indirect jumps.
     pub(super) table_len: u32,
     pub(super) sites: Vec<Site>,
+    pub(super) fusion: Fusion,
     code: &'a Code,
     model: GasModel,
     index: &'a BlockIndex,
@@ -76,6 +78,7 @@ impl<'a> Compiler<'a> {
             next_pc: 0,
             table_len: code.jump_table().len() as u32 + 1,
             sites: Vec::new(),
+            fusion: Fusion::default(),
             code,
             model,
             index,
@@ -107,6 +110,7 @@ impl<'a> Compiler<'a> {
         (self.first_block, self.block_count) = (blocks.start, blocks.len() as u32);
         (self.pc, self.end) = (range.start, range.end);
         self.blocks = Vec::with_capacity(blocks.len() + 1);
+        self.fusion = Fusion::default();
         // One more than there are: the end of the code is a block too.
         let count = self.block_count + 1;
         self.asm.reserve(Stubs::room(count));
@@ -114,6 +118,7 @@ impl<'a> Compiler<'a> {
         self.asm.reserve(MAX_INSTRUCTION);
         self.asm.align(LOOP_ALIGNMENT);
         let (marks, lengths) = self.instructions()?;
+        let ways_in = self.ways_in();
         let rounds = self.rounds();
         self.bind_forward()?;
         let links = self.bind_elsewhere();
@@ -128,6 +133,7 @@ impl<'a> Compiler<'a> {
             lengths: lengths.into(),
             sites: core::mem::take(&mut self.sites).into(),
             rounds: rounds.into(),
+            ways_in: ways_in.into(),
             links: links.into(),
         };
         Some((begin, tables))
@@ -152,8 +158,18 @@ impl<'a> Compiler<'a> {
             if begins {
                 cost_at = Some(self.begin_block());
             }
-            let start = self.asm.pos();
+            let mut start = self.asm.pos();
+            self.fusion.before(self.pc, start);
             instruction.visit(self);
+            self.fusion.behind(&instruction);
+            if let Some(merged) = self.fusion.merged.take() {
+                // The code of the instruction before is gone.
+                if let (Some(length), Some(mark)) = (lengths.last_mut(), marks.last_mut()) {
+                    *length = 0;
+                    mark.native = mark.native.min(merged);
+                }
+                start = merged;
+            }
             let terminator = instruction.op.is_terminator();
             if next < self.end && matches!(instruction.op.flow(), Flow::Fallthrough | Flow::Branch) {
                 self.begin_loop(next);

@@ -1,6 +1,7 @@
 //! The recompiler: x86-64 code in one pass over each region of a program, when it is first entered.
 //!
 //! * [`compile`]: the pass; [`lower`]: one method per instruction; [`asm`]: the encoder; [`regs`]: the map;
+//! * [`fuse`]: what an instruction finds in the flags;
 //! * [`bulk`]: loops that copy, fill or compare memory;
 //! * [`exits`]: how emitted code leaves; [`blocks`], [`region`]: from guest offsets to machine code and back;
 //! * [`program`]: the regions of a program and how they find each other;
@@ -19,6 +20,7 @@ mod bulk;
 mod compile;
 mod disk;
 mod exits;
+mod fuse;
 mod lower;
 mod program;
 mod publish;

@@ -72,6 +72,8 @@ pub(crate) struct RegionTables {
     pub(crate) links: Box<[Link]>,
     /// Where the rounds of loops begin, behind all instructions, with the heads of the loops.
     pub(crate) rounds: Box<[Mark]>,
+    /// Instructions that are not entered at their code but elsewhere (see [`fuse`](super::fuse)).
+    pub(crate) ways_in: Box<[Mark]>,
 }
 
 impl RegionTables {
@@ -83,6 +85,7 @@ impl RegionTables {
             + size_of_val(&*self.sites)
             + size_of_val(&*self.links)
             + size_of_val(&*self.rounds)
+            + size_of_val(&*self.ways_in)
     }
 
     /// A block by its number in the program.
@@ -112,8 +115,17 @@ impl RegionTables {
         None
     }
 
+    /// Where the instruction at `pc` is entered, if not at its code.
+    fn way_in(&self, pc: u32) -> Option<u32> {
+        let n = self.ways_in.binary_search_by_key(&pc, |way_in| way_in.pc).ok()?;
+        Some(self.ways_in.get(n)?.native)
+    }
+
     /// Where the instruction at `pc`, which starts no block, is entered.
     pub(super) fn entry(&self, code: &Code, pc: u32) -> Option<u32> {
+        if let Some(way_in) = self.way_in(pc) {
+            return Some(way_in);
+        }
         let mark = self.marks.partition_point(|m| m.pc <= pc).checked_sub(1)?;
         self.walk(code, mark, |at, entry, _| (at == pc).then_some(entry))
     }
@@ -122,7 +134,8 @@ impl RegionTables {
     /// not start a block.
     pub(super) fn instruction_at(&self, code: &Code, native: u32) -> Option<(u32, u32)> {
         let mark = self.marks.partition_point(|m| m.native <= native).checked_sub(1)?;
-        self.walk(code, mark, |pc, _, end| (native < end).then_some((pc, end)))
+        let (pc, end) = self.walk(code, mark, |pc, _, end| (native < end).then_some((pc, end)))?;
+        Some((pc, self.way_in(code.next_pc(pc)).unwrap_or(end)))
     }
 
     /// The loop whose rounds hold this offset: where its head is, and where they are entered.

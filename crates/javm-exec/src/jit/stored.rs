@@ -11,14 +11,23 @@ const ECALL: u64 = 1 << 32;
 
 /// The bytes of a region: its numbers, its tables, its machine code.
 pub(super) fn encode(tables: &RegionTables, code: &[u8]) -> Vec<u8> {
-    let RegionTables { first_block, end, len, calls, blocks, marks, lengths, sites, links, rounds } = tables;
+    let RegionTables { first_block, end, len, calls, blocks, marks, lengths, sites, links, rounds, ways_in } =
+        tables;
     let mut out = Writer(Vec::with_capacity(tables.size() + code.len() + 64));
-    let counts =
-        [blocks.len(), marks.len(), lengths.len(), sites.len(), links.len(), rounds.len(), code.len()];
+    let counts = [
+        blocks.len(),
+        marks.len(),
+        lengths.len(),
+        sites.len(),
+        links.len(),
+        rounds.len(),
+        ways_in.len(),
+        code.len(),
+    ];
     out.numbers([*first_block, *end, *len, *calls]);
     out.numbers(counts.map(|count| count as u32));
     blocks.iter().for_each(|block| out.numbers([block.native, block.cost]));
-    marks.iter().chain(rounds).for_each(|mark| out.numbers([mark.pc, mark.native]));
+    marks.iter().chain(rounds).chain(ways_in).for_each(|mark| out.numbers([mark.pc, mark.native]));
     for Site { pc, next, kind } in sites {
         out.numbers([*pc, *next]);
         let number = match kind {
@@ -37,7 +46,8 @@ pub(super) fn encode(tables: &RegionTables, code: &[u8]) -> Vec<u8> {
 pub(super) fn decode(bytes: &[u8]) -> Option<(RegionTables, &[u8])> {
     let mut from = Reader(bytes);
     let [first_block, end, len, calls] = from.numbers()?;
-    let [blocks, marks, lengths, sites, links, rounds, code] = from.numbers()?.map(|count| count as usize);
+    let [blocks, marks, lengths, sites, links, rounds, ways_in, code] =
+        from.numbers()?.map(|count| count as usize);
     let mark = |from: &mut Reader<'_>| {
         let [pc, native] = from.numbers()?;
         Some(Mark { pc, native })
@@ -53,6 +63,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(RegionTables, &[u8])> {
         })?,
         marks: from.list(marks, 8, mark)?,
         rounds: from.list(rounds, 8, mark)?,
+        ways_in: from.list(ways_in, 8, mark)?,
         sites: from.list(sites, 16, |from| {
             let [pc, next] = from.numbers()?;
             let kind = match u64::from_le_bytes(*from.0.split_off(..8)?.first_chunk()?) {
@@ -121,6 +132,7 @@ mod tests {
             .into(),
             links: [Link { patch: 13, detour: 14, target: 15 }].into(),
             rounds: [Mark { pc: 16, native: 17 }].into(),
+            ways_in: [Mark { pc: 18, native: 19 }].into(),
         };
         let mut bytes = encode(&tables, &[0xC3, 0x90, 0xCC]);
         assert_eq!(decode(&bytes), Some((tables, &[0xC3, 0x90, 0xCC][..])));

@@ -5,6 +5,7 @@ use javm_isa::Reg;
 use crate::jit::{
     asm::{Alu, Cond, Count, Unary, W32, W64, Width},
     compile::Compiler,
+    fuse::Fact,
     regs::{Host, TMP, host},
 };
 
@@ -66,12 +67,32 @@ impl Compiler<'_> {
     }
 
     pub(super) fn add(&mut self, w: Width, d: Reg, a: Reg, b: Reg) {
+        if w == W64 && self.scaled_add(d, a, b) {
+            return;
+        }
         if d == a || d == b {
             self.commutative(w, Alu::Add, d, a, b);
+            // The sum is below either part where it was too large.
+            let than = if d == a { b } else { a };
+            if w == W64 && than != d {
+                self.fusion.leave(Fact::Carry { sum: d, than });
+            }
         } else {
             self.asm.lea_sum(w, host(d), host(a), host(b));
         }
         self.finish(w, host(d));
+    }
+
+    /// d = a + b where one of them was shifted by the instruction before, for nothing else.
+    fn scaled_add(&mut self, d: Reg, a: Reg, b: Reg) -> bool {
+        let Some(shifted) = self.fusion.shifted().filter(|s| s.d == d && (a == d) != (b == d)) else {
+            return false;
+        };
+        let other = if a == d { b } else { a };
+        self.asm.seek(shifted.start);
+        self.asm.lea_scaled(host(d), host(other), host(shifted.a), shifted.by);
+        self.merged(shifted.start, d, other);
+        true
     }
 
     pub(super) fn add_imm(&mut self, w: Width, a: Reg, b: Reg, x: u64) {
@@ -181,7 +202,12 @@ impl Compiler<'_> {
     }
 
     pub(super) fn set(&mut self, cond: Cond, d: Reg, a: Reg, b: Reg) {
-        if d == a || d == b {
+        self.fusion.leave(Fact::Set { reg: d, cond });
+        if cond == Cond::B && self.rely_on_carry(a, b) {
+            // Minus the carry, then the carry; the flag is the same again.
+            self.asm.borrow(host(d));
+            self.asm.unary(W64, Unary::Neg, host(d));
+        } else if d == a || d == b {
             self.asm.alu(W64, Alu::Cmp, host(a), host(b));
             self.set_from_flags(cond, d);
         } else {
@@ -192,6 +218,7 @@ impl Compiler<'_> {
     }
 
     pub(super) fn set_imm(&mut self, cond: Cond, a: Reg, b: Reg, x: u64) {
+        self.fusion.leave(Fact::Set { reg: a, cond });
         if a == b {
             self.compare_imm(cond, b, x);
             self.set_from_flags(cond, a);
@@ -202,14 +229,26 @@ impl Compiler<'_> {
         }
     }
 
+    /// The condition to look for where a register is zero (`E`) or is not (`Ne`).
+    pub(super) fn compare_zero(&mut self, cond: Cond, a: Reg) -> Cond {
+        match self.rely_on_set(a) {
+            Some(set) if cond == Cond::Ne => set,
+            Some(set) => set.inverted(),
+            None => {
+                self.asm.test(W64, host(a), host(a));
+                cond
+            }
+        }
+    }
+
     pub(super) fn cmov(&mut self, cond: Cond, d: Reg, a: Reg, b: Reg) {
-        self.asm.test(W64, host(b), host(b));
+        let cond = self.compare_zero(cond, b);
         self.asm.cmov(cond, host(d), host(a));
     }
 
     pub(super) fn cmov_imm(&mut self, cond: Cond, a: Reg, b: Reg, x: u64) {
         self.asm.mov_imm(TMP, x);
-        self.asm.test(W64, host(b), host(b));
+        let cond = self.compare_zero(cond, b);
         self.asm.cmov(cond, host(a), TMP);
     }
 

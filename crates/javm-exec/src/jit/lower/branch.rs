@@ -23,7 +23,12 @@ impl Compiler<'_> {
     }
 
     pub(super) fn branch_imm(&mut self, cond: Cond, a: Reg, x: u64, target: u64) {
-        self.compare_imm(cond, a, x);
+        let cond = if x == 0 && matches!(cond, Cond::E | Cond::Ne) {
+            self.compare_zero(cond, a)
+        } else {
+            self.compare_imm(cond, a, x);
+            cond
+        };
         self.goto_if(cond, target);
     }
 

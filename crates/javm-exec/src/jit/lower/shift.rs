@@ -6,6 +6,7 @@ use javm_sys::frame;
 use crate::jit::{
     asm::{Shift, W32, W64, Width},
     compile::Compiler,
+    fuse::Shifted,
     regs::{Host, TMP, host},
 };
 
@@ -25,6 +26,10 @@ impl Compiler<'_> {
             (W32, 0) => self.asm.movsxd(host(a), host(b)),
             (W64, 0) => self.copy(a, b),
             (_, n) => {
+                if w == W64 && op == Shift::Shl && n <= 3 {
+                    let start = self.asm.pos();
+                    self.fusion.leave_shift(Shifted { d: a, a: b, by: n, start });
+                }
                 self.copy(a, b);
                 self.asm.shift_imm(w, op, host(a), n);
                 self.finish(w, host(a));
