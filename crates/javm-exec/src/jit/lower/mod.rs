@@ -1,7 +1,8 @@
 //! One line per instruction: what machine code it becomes. The helpers are in the files below.
 //!
 //! Rules: an instruction may use [`TMP`](super::regs::TMP), the flags and the frame's spill slot. None of
-//! them means anything between instructions, but for flags that [`fuse`](super::fuse) knows about. What can fault comes before anything that the guest could see.
+//! them means anything between instructions, but for flags that [`fuse`](super::fuse) knows about. What can fault
+//! comes before anything that the guest could see.
 
 mod alu;
 mod branch;
