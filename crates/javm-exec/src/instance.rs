@@ -73,7 +73,7 @@ impl Instance {
         }
         let machine = Machine { regs, gas, gas_charged };
         match memory {
-            Memory::Copying(memory) => module.interpreter().run(machine, memory, handler),
+            Memory::Copying(memory) => module.interpreter().run_on(machine, memory, handler),
             Memory::Window(memory) => module.interpreter().run_on(machine, memory, handler),
         }
     }
@@ -83,7 +83,7 @@ impl Instance {
         let Self { module, regs, gas, gas_charged, memory, .. } = self;
         let machine = Machine { regs, gas, gas_charged };
         match memory {
-            Memory::Copying(memory) => module.interpreter().step(machine, memory, handler),
+            Memory::Copying(memory) => module.interpreter().step_on(machine, memory, handler),
             Memory::Window(memory) => module.interpreter().step_on(machine, memory, handler),
         }
     }

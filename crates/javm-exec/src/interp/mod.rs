@@ -71,7 +71,17 @@ impl Interpreter {
         memory: &mut CopyingMemory,
         handler: &mut H,
     ) -> ExitReason {
-        run::execute::<false, _, H>(self, machine, memory, handler).unwrap_or(ExitReason::Panic)
+        self.run_on(machine, memory, handler)
+    }
+
+    /// Executes one instruction; `None` when the machine can go on.
+    pub fn step<H: EcallHandler>(
+        &self,
+        machine: Machine<'_>,
+        memory: &mut CopyingMemory,
+        handler: &mut H,
+    ) -> Option<ExitReason> {
+        self.step_on(machine, memory, handler)
     }
 
     /// As [`Interpreter::run`], on any memory.
@@ -89,16 +99,6 @@ impl Interpreter {
         &self,
         machine: Machine<'_>,
         memory: &mut M,
-        handler: &mut H,
-    ) -> Option<ExitReason> {
-        run::execute::<true, _, H>(self, machine, memory, handler)
-    }
-
-    /// Executes one instruction; `None` when the machine can go on.
-    pub fn step<H: EcallHandler>(
-        &self,
-        machine: Machine<'_>,
-        memory: &mut CopyingMemory,
         handler: &mut H,
     ) -> Option<ExitReason> {
         run::execute::<true, _, H>(self, machine, memory, handler)
