@@ -2,7 +2,7 @@
 //!
 //! * [`Window`]: the 4 GiB of addresses that a guest sees, with the rights of each page;
 //! * [`SharedWindow`], [`Backing`]: the same where several windows show the same pages;
-//! * [`Words`]: a table of zeros that takes memory where it is written;
+//! * [`Words`]: a table of zeros that takes memory where it is written; [`zeros`];
 //! * [`Draft`], [`CodeMemory`]: memory that is first written, then run, and never both at once;
 //! * [`Session`], [`enter`]: the way into emitted code and back;
 //! * [`frame`]: what emitted code finds on the stack;
@@ -38,7 +38,7 @@ pub use os::{CodeMemory, Draft, Session, check_support, enter};
 pub use shared::{Backing, SharedWindow};
 pub use view::View;
 pub use window::{Rights, Run, Short, Window};
-pub use words::{WORDS, Words};
+pub use words::{WORDS, Words, zeros};
 
 /// Size of a page in bytes.
 pub const PAGE_SIZE: usize = 4096;

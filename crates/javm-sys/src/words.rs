@@ -1,9 +1,11 @@
-//! [`Words`]: a large table of numbers, zero at first, that takes memory where it is written.
+//! [`Words`]: a large table of numbers, zero at first, that takes memory where it is written. [`zeros`]: a smaller one
+//! for several threads.
 //!
 //! An ordinary allocation of zeros may be memory that was used before and has to be cleared: then a table costs its
 //! whole size at once, and a program that needs a thousand of them gigabytes. This one comes from the system.
 
 use core::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicU64;
 
 use crate::os::ZeroPages;
 
@@ -19,6 +21,14 @@ impl Words {
     pub fn new() -> Self {
         Self(ZeroPages::new())
     }
+}
+
+/// Zeros, without their memory being touched where the allocator gets them from the system.
+#[must_use]
+pub fn zeros(len: usize) -> Box<[AtomicU64]> {
+    let zeros = Box::into_raw(vec![0u64; len].into_boxed_slice());
+    // SAFETY: the two types have the same size, alignment and values, and the box is ours.
+    unsafe { Box::from_raw(zeros as *mut [AtomicU64]) }
 }
 
 impl Default for Words {

@@ -112,7 +112,7 @@ impl Program {
         let shared = Shared::get()?;
         let index = BlockIndex::new(code);
         let jumps = code.jump_table();
-        let table = publish::zeros(jumps.len() + 1 + index.count() as usize);
+        let table = javm_sys::zeros(jumps.len() + 1 + index.count() as usize);
         // Address 0 is no target.
         let targets = core::iter::once(None).chain(jumps.iter().map(|t| index.starting_at(u64::from(*t))));
         for (place, target) in table.iter().zip(targets) {

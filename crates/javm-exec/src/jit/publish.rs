@@ -53,13 +53,6 @@ pub(super) fn enter(
     unsafe { javm_sys::enter(session, entry.code, entry.offset, view, machine) }
 }
 
-/// Zeros, without touching their memory.
-pub(super) fn zeros(len: usize) -> Box<[AtomicU64]> {
-    let zeros = Box::into_raw(vec![0u64; len].into_boxed_slice());
-    // SAFETY: the two types have the same size, alignment and values, and the box is ours.
-    unsafe { Box::from_raw(zeros as *mut [AtomicU64]) }
-}
-
 /// The code that all programs share.
 #[derive(Debug)]
 pub(super) struct Shared {
