@@ -15,7 +15,7 @@
 //!   in the frame's `exit` slot only;
 //! * keeps the stack pointer, but for one `call` whose return address it pops before leaving;
 //! * reads and writes memory in three ways only: slots of the [`frame`]; the table that `enter` was given,
-//!   within its length; and the window, through the GS base with 32-bit addressing, at most 16 bytes at once
+//!   within its length; and the window, through the GS base with 32-bit addressing, at most 32 bytes at once
 //!   (so that the guard area behind the window catches what runs over its end);
 //! * jumps to offsets inside itself, to other pieces of code that keep this contract and live as long as it
 //!   may run, or to addresses out of the table.

@@ -54,7 +54,8 @@ pub(super) struct Compiler<'a> {
     elsewhere: Vec<(Patch, u32)>,
     /// Jumps that panic when taken, with their offset.
     invalid: Vec<(Patch, u32)>,
-    /// Jumps to the rounds of loops, with their heads and what they do. `None` where the processor has not what rounds are made of.
+    /// Jumps to the rounds of loops, with their heads and what they do. `None` where the processor has not what rounds
+    /// are made of.
     loops: Option<Vec<(Patch, u32, Bulk)>>,
 }
 

@@ -4,9 +4,9 @@
 //! These are the loops of `memcpy`, `memset` and `memcmp` as compilers put them into every guest. A *round* does what
 //! [`Bulk::turns`] turns of the loop do, gas included, and leaves the machine at the loop's head as they would. It
 //! does so only when all of them come to their end for certain: enough are left, there is gas for them, what is read
-//! and what is written do not overlap (whatever addresses a page has), and all of it can be accessed. Whatever else happens, happens in the loop
-//! itself, whose code is as ever. So no exit leads out of a round, and a fault in one only says that pages have to be
-//! looked after ([`Bulk::touch`]) or that the loop will fault.
+//! and what is written do not overlap (whatever addresses a page has), and all of it can be accessed. Whatever else
+//! happens, happens in the loop itself, whose code is as ever. So no exit leads out of a round, and a fault in one only
+//! says that pages have to be looked after ([`Bulk::touch`]) or that the loop will fault.
 
 mod emit;
 
