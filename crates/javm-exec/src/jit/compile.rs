@@ -175,16 +175,7 @@ impl<'a> Compiler<'a> {
             if next < self.end && matches!(instruction.op.flow(), Flow::Fallthrough | Flow::Branch) {
                 self.begin_loop(next);
             }
-            // Small loops want to be aligned. Padding that is not executed costs little, so whatever might be the
-            // head of one, behind a jump, is aligned. Compilers put `unlikely` there.
-            let unlikely = self.code.byte_at(next.into()) == Op::Unlikely.opcode();
-            let aligned = match instruction.op.flow() {
-                Flow::Fallthrough if begins => unlikely,
-                Flow::Fallthrough => true,
-                Flow::Branch => unlikely && self.is_small_loop(next),
-                _ => terminator && unlikely,
-            };
-            if aligned {
+            if terminator && self.is_loop(instruction.op, next) {
                 self.asm.align(LOOP_ALIGNMENT);
             }
             lengths.push((self.asm.pos() - start) as u8);
@@ -200,6 +191,19 @@ impl<'a> Compiler<'a> {
         }
         self.leave_region(flow)?;
         Some((marks, lengths))
+    }
+
+    /// Whether the block at `head`, behind a terminator, might be the head of a loop that wants to be aligned.
+    ///
+    /// Compilers begin such heads with `unlikely`, or let them be fallen into. Padding that is not executed costs
+    /// little, so behind a jump that says enough.
+    fn is_loop(&self, terminator: Op, head: u32) -> bool {
+        let unlikely = self.code.byte_at(head.into()) == Op::Unlikely.opcode();
+        match terminator.flow() {
+            Flow::Fallthrough => self.is_small_loop(head),
+            Flow::Branch => unlikely && self.is_small_loop(head),
+            _ => unlikely,
+        }
     }
 
     /// Whether one of the first blocks from `head` on ends with going back there.

@@ -86,7 +86,7 @@ impl Fusion {
     }
 
     /// An instruction at `pc`, whose code is at `native`, comes next.
-    #[inline]
+    #[inline(always)]
     pub(super) fn before(&mut self, pc: u32, native: u32) {
         if self.fact.is_some() {
             self.since.push((pc, native));
@@ -94,29 +94,67 @@ impl Fusion {
     }
 
     /// Forgets what is not true behind this instruction.
-    #[inline]
+    #[inline(always)]
     pub(super) fn behind(&mut self, instruction: &Instruction) {
         self.shifted = self.fresh_shift.take();
+        if self.fresh.is_some() || self.fact.is_some() {
+            self.go_on(instruction);
+        }
+    }
+
+    fn go_on(&mut self, instruction: &Instruction) {
         if let Some(fact) = self.fresh.take() {
             self.fact = Some(fact);
             self.since.clear();
-        } else if let Some(fact) = self.fact {
-            let keeps = match instruction.op.flow() {
-                Flow::Load | Flow::Store => true,
-                _ => instruction.op == Op::MoveReg,
-            };
-            let written = instruction.destination();
-            let touched = match fact {
-                Fact::Carry { sum, than } => written == Some(sum) || written == Some(than),
-                Fact::Set { reg, .. } => written == Some(reg),
-            };
-            if !keeps || touched || self.since.len() >= FAR {
-                self.fact = None;
-                self.since.clear();
-            }
+            return;
+        }
+        let written = match KEEPS[instruction.op.opcode() as usize] {
+            Keeps::All => None,
+            Keeps::AllButA => Some(instruction.a),
+            Keeps::AllButD => Some(instruction.d),
+            Keeps::Nothing => return self.forget(),
+        };
+        let touched = match self.fact {
+            Some(Fact::Carry { sum, than }) => written == Some(sum) || written == Some(than),
+            Some(Fact::Set { reg, .. }) => written == Some(reg),
+            None => true,
+        };
+        if touched || self.since.len() >= FAR {
+            self.forget();
         }
     }
+
+    fn forget(&mut self) {
+        self.fact = None;
+        self.since.clear();
+    }
 }
+
+/// What an instruction leaves as it was, of flags and registers.
+#[derive(Clone, Copy)]
+enum Keeps {
+    Nothing,
+    All,
+    AllButA,
+    AllButD,
+}
+
+/// By opcode. Accesses and moves become instructions that leave the flags.
+static KEEPS: [Keeps; 256] = {
+    let mut keeps = [Keeps::Nothing; 256];
+    let mut n = 0;
+    while n < Op::ALL.len() {
+        let op = Op::ALL[n];
+        keeps[op.opcode() as usize] = match op.flow() {
+            Flow::Store => Keeps::All,
+            Flow::Load => Keeps::AllButA,
+            _ if matches!(op, Op::MoveReg) => Keeps::AllButD,
+            _ => Keeps::Nothing,
+        };
+        n += 1;
+    }
+    keeps
+};
 
 impl Compiler<'_> {
     /// Whether a fact is known; who asks counts on it.
