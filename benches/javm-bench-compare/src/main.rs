@@ -71,6 +71,9 @@ struct Options {
     /// How many blocks a profile shows of each kernel.
     #[arg(long, default_value_t = 6, requires = "profile")]
     blocks: usize,
+    /// How many instructions of each block; all are counted.
+    #[arg(long, default_value_t = 60, requires = "profile")]
+    instructions: usize,
     /// Lists kernels and engines and runs nothing.
     #[arg(long)]
     list: bool,
@@ -117,7 +120,12 @@ fn main() -> ExitCode {
         eprintln!("{name} is left out: {why}");
     }
     if options.profile {
-        return match profile::print(&subjects, &kernels, options.scale, options.blocks) {
+        return match profile::print(
+            &subjects,
+            &kernels,
+            options.scale,
+            (options.blocks, options.instructions),
+        ) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("no profile: {error}");

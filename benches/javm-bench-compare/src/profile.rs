@@ -39,12 +39,12 @@ impl EcallHandler for Answers {
     }
 }
 
-/// Prints the profile of each kernel: its `shown` hottest blocks.
+/// Prints the profile of each kernel: so many of its hottest blocks, so many instructions of each.
 pub(crate) fn print(
     subjects: &[Subject],
     kernels: &[Kernel],
     scale: f64,
-    shown: usize,
+    shown: (usize, usize),
 ) -> Result<(), RivalError> {
     let engine = Engine::new(Config::new().backend(Backend::Recompiler))?;
     for kernel in kernels {
@@ -115,7 +115,13 @@ fn disassemble(code: &[u8]) -> Vec<String> {
     decoder.into_iter().map(line).collect()
 }
 
-fn print_kernel(name: &str, module: &Module, theirs: &Theirs, counts: &BTreeMap<u32, u64>, shown: usize) {
+fn print_kernel(
+    name: &str,
+    module: &Module,
+    theirs: &Theirs,
+    counts: &BTreeMap<u32, u64>,
+    (shown, of_each): (usize, usize),
+) {
     let code = module.code();
     let length = |start: u32| {
         let instructions = code.instructions(start);
@@ -133,11 +139,16 @@ fn print_kernel(name: &str, module: &Module, theirs: &Theirs, counts: &BTreeMap<
             module.block_cost(start.into())
         );
         println!("{:46} {:46} polkavm-linux-full", "guest", "javm-recompiler");
-        let (mut bytes, mut their_bytes) = (0, 0);
-        for (pc, instruction) in code.instructions(start).take(length(start) as usize) {
-            let (ours, their) = (module.machine_code_at(pc).unwrap_or_default(), theirs.machine_code_at(pc));
-            (bytes, their_bytes) = (bytes + ours.len(), their_bytes + their.len());
-            let (ours, their) = (disassemble(ours), disassemble(their));
+        let mut totals = [(0, 0); 2];
+        for (n, (pc, instruction)) in code.instructions(start).take(length(start) as usize).enumerate() {
+            let codes = [module.machine_code_at(pc).unwrap_or_default(), theirs.machine_code_at(pc)];
+            let [ours, their] = codes.map(disassemble);
+            for (total, (code, lines)) in totals.iter_mut().zip(codes.iter().zip([&ours, &their])) {
+                *total = (total.0 + lines.len(), total.1 + code.len());
+            }
+            if n >= of_each {
+                continue;
+            }
             let guest = format!("{pc:6} {instruction}");
             for n in 0..ours.len().max(their.len()).max(1) {
                 let at = |lines: &[String]| lines.get(n).cloned().unwrap_or_default();
@@ -145,6 +156,7 @@ fn print_kernel(name: &str, module: &Module, theirs: &Theirs, counts: &BTreeMap<
                 println!("{}", format!("{guest:46} {:46} {}", at(&ours), at(&their)).trim_end());
             }
         }
-        println!("{:46} {:46} {their_bytes} bytes\n", "", format!("{bytes} bytes"));
+        let [ours, their] = totals.map(|(lines, bytes)| format!("{lines} instructions, {bytes} bytes"));
+        println!("{:46} {ours:46} {their}\n", format!("{} instructions", length(start)));
     }
 }
