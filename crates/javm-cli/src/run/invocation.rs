@@ -41,7 +41,7 @@ struct Report {
     /// Pages that were given out.
     pages: u32,
     /// Bytes that the value names.
-    output_bytes: usize,
+    output_bytes: u32,
     /// Protocol calls that were answered with WHAT.
     host_calls: HostCalls,
     wall_time_ns: u64,
@@ -71,9 +71,8 @@ pub(super) fn run(args: &Args, bytes: &[u8], out: &mut Output) -> Result<Exit, C
         Some(End::Fault(reason, address)) => (Outcome::Fault, None, Some(reason), address),
         None => (Outcome::Pause, None, None, None),
     };
-    let output = session.output();
     if let Some(file) = args.output.as_ref().filter(|_| outcome == Outcome::Halt) {
-        load::write(file, &output)?;
+        load::write(file, &session.output())?;
     }
     // Gas of the first VM: at the end nobody else has any, unless the first VM faulted under way.
     let left = session.invocation.vm(0).map_or(0, javm_invocation::Vm::gas);
@@ -93,7 +92,7 @@ pub(super) fn run(args: &Args, bytes: &[u8], out: &mut Output) -> Result<Exit, C
         operations: session.steps,
         vms: session.invocation.vms().count(),
         pages: session.invocation.untyped().0,
-        output_bytes: output.len(),
+        output_bytes: session.output_place().1,
         host_calls: HostCalls {
             count: session.unknown,
             numbers: session.ids.iter().map(|id| u32::from(*id)).collect(),
@@ -127,7 +126,7 @@ fn text(report: &Report, paint: Paint) -> String {
     fields
         .add("kernel", format!("{operations}, {vms} at the end, {} given out", count(report.pages, "page")));
     if report.output_bytes > 0 {
-        fields.add("output", count(report.output_bytes as u64, "byte"));
+        fields.add("output", count(report.output_bytes, "byte"));
     }
     if report.host_calls.count > 0 {
         let ids: Vec<_> = report.host_calls.numbers.iter().map(u32::to_string).collect();

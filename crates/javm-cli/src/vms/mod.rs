@@ -11,7 +11,7 @@ pub(crate) use trace::reference;
 use std::{collections::BTreeSet, io::Write, path::Path};
 
 use javm_abi::{microkernel::WHAT, reg};
-use javm_exec::Engine;
+use javm_exec::{Engine, PAGE_SIZE, memory::PAGE_COUNT};
 use javm_invocation::{DispatchResult, Invocation};
 
 use crate::{error::CliError, load::path_name};
@@ -100,22 +100,27 @@ impl Session {
         });
     }
 
-    /// What the first VM leaves: as many bytes as the low half of φ7 says, from the address in the high half on; nothing
-    /// if it could not read them itself.
-    pub(crate) fn output(&mut self) -> Vec<u8> {
-        let Some(End::Halt(value)) = self.end else { return Vec::new() };
+    /// Where the bytes are that the first VM leaves, and how many: as many as the low half of φ7 says, from the address
+    /// in the high half on; none if it could not read them itself.
+    pub(crate) fn output_place(&self) -> (u32, u32) {
+        let Some(End::Halt(value)) = self.end else { return (0, 0) };
         let (address, len) = ((value >> 32) as u32, value as u32);
-        // A number that only looks like an address must not take memory: pages are looked at one by one.
-        let mut bytes = Vec::new();
-        let (mut at, end) = (u64::from(address), u64::from(address) + u64::from(len));
-        while at < end {
-            let next = (at / 4096 + 1) * 4096;
-            let mut page = vec![0; (next.min(end) - at) as usize];
-            if self.invocation.read_memory(0, at as u32, &mut page).is_err() {
-                return Vec::new();
-            }
-            bytes.append(&mut page);
-            at = next;
+        // A number that only looks like an address names pages that there are not.
+        let end = u64::from(address) + u64::from(len);
+        let readable = |page: u64| {
+            self.invocation.vm(0).is_some_and(|vm| vm.space().access(page as u32 % PAGE_COUNT).is_some())
+        };
+        let page = PAGE_SIZE as u64;
+        let all = len > 0 && (u64::from(address) / page..end.div_ceil(page)).all(readable);
+        (address, if all { len } else { 0 })
+    }
+
+    /// Those bytes.
+    pub(crate) fn output(&mut self) -> Vec<u8> {
+        let (address, len) = self.output_place();
+        let mut bytes = vec![0; len as usize];
+        if self.invocation.read_memory(0, address, &mut bytes).is_err() {
+            bytes.clear();
         }
         bytes
     }
