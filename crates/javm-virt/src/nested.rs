@@ -1,6 +1,6 @@
 //! [`Nested`]: a program that may run programs of its own, which may run programs of their own.
 //!
-//! The host calls of [`wire`](crate::wire) are answered here, whoever of the instances makes them; every other
+//! The host calls of [`wire`] are answered here, whoever of the instances makes them; every other
 //! syscall goes to whoever runs the instance: its caller in the tree, or at the root the host. So a host that
 //! swaps [`Virt`](crate::Virt) for [`Nested`] sees the same program.
 //!

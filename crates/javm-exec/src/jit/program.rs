@@ -300,7 +300,7 @@ impl Program {
         Some((region.entry(native), cost))
     }
 
-    /// Where to go on behind the host call that [`Self::site`] knows, at `pc`.
+    /// Where to go on behind the host call that [`Region::site`] knows, at `pc`.
     #[inline]
     pub(super) const fn behind(&self, region: u32, number: u64, pc: u32) -> Resumption {
         Resumption { program: self.id, region, number, pc }

@@ -1,4 +1,4 @@
-//! [`RegionCode`]: what compiling a region gives, and the way from guest offsets to machine code and back.
+//! [`RegionTables`]: what compiling a region gives, and the way from guest offsets to machine code and back.
 //!
 //! All of it is numbers relative to the region, so that it can be stored and loaded. Per instruction one byte is
 //! kept, the length of its machine code; per 32 instructions a mark with both offsets; per block its offset and
