@@ -15,6 +15,7 @@
 extern crate alloc;
 
 mod costs;
+mod memo;
 mod model;
 mod pipeline;
 mod pricer;

@@ -1,16 +1,22 @@
 //! [`Pricer`]: the cost of a block from its instructions, one at a time; [`block_cost`]: the same from code.
 
+use alloc::{boxed::Box, vec};
+
 use javm_isa::{Code, Instruction};
 
-use crate::{GasModel, pipeline::Pipeline, schedule::Schedule, step::Step};
+use crate::{GasModel, memo::Memo, pipeline::Pipeline, schedule::Schedule, step::Step};
 
 /// How many instructions are priced at once.
 const CHUNK: usize = 64;
 
+/// The same where blocks are remembered, which only whole ones can be.
+const LONG_CHUNK: usize = 4096;
+
 /// Prices basic blocks as their instructions come by.
 ///
 /// [`push`](Self::push) each instruction of a block in order, then [`finish`](Self::finish); after that the
-/// pricer is ready for the next block. It allocates nothing and takes constant time per instruction.
+/// pricer is ready for the next block. It takes constant time per instruction, and memory that does not depend on
+/// how many there are.
 ///
 /// ```
 /// use javm_gas::{GasModel, Pricer};
@@ -33,8 +39,11 @@ pub struct Pricer {
     /// Where the first one is; the others are behind it.
     start: u32,
     /// Those that are not priced yet; one place is for the `trap` behind the end of the code.
-    steps: [Step; CHUNK + 1],
+    steps: Box<[Step]>,
     count: usize,
+    /// Whether others of the block are priced already.
+    continued: bool,
+    memo: Option<Memo>,
     schedule: Schedule,
     /// Whether the schedule gave up, and the pipeline has the block.
     simulated: bool,
@@ -50,11 +59,24 @@ impl Pricer {
             instructions: 0,
             terminated: false,
             start: u32::MAX,
-            steps: [Step::TRAP; CHUNK + 1],
+            steps: [Step::TRAP; CHUNK + 1].into(),
             count: 0,
+            continued: false,
+            memo: None,
             schedule: Schedule::new(),
             simulated: false,
             pipeline: Pipeline::new(),
+        }
+    }
+
+    /// Has the pricer remember what blocks cost, so that those that come again take less time. It then uses as much
+    /// memory as their instructions take, half a megabyte at most. Worth it for a program of some size.
+    pub fn remember(&mut self) {
+        if self.model == GasModel::Pipeline && self.memo.is_none() {
+            let mut steps = vec![Step::TRAP; LONG_CHUNK + 1];
+            steps[..self.count].copy_from_slice(&self.steps[..self.count]);
+            self.steps = steps.into();
+            self.memo = Some(Memo::new());
         }
     }
 
@@ -65,7 +87,7 @@ impl Pricer {
         self.terminated = instruction.op.is_terminator();
         if self.model == GasModel::Pipeline {
             self.start = self.start.min(pc);
-            if self.count == CHUNK {
+            if self.count + 1 == self.steps.len() {
                 self.empty(pc, code);
             }
             self.steps[self.count] = Step::of(instruction, next_pc, code);
@@ -78,15 +100,16 @@ impl Pricer {
     /// Prices the instructions so far; the next one is at `pc`.
     #[inline(never)]
     fn empty(&mut self, pc: u32, code: &Code) {
-        self.count = 0;
+        self.continued = true;
+        let steps = &self.steps[..core::mem::take(&mut self.count)];
         if !self.simulated {
-            self.schedule.run(&self.steps[..CHUNK]);
+            self.schedule.run(steps);
             if self.schedule.is_slow() {
                 self.simulate(pc, code);
             }
             return;
         }
-        for step in &self.steps[..CHUNK] {
+        for step in steps {
             self.pipeline.push(step);
         }
     }
@@ -107,13 +130,22 @@ impl Pricer {
                 }
                 let steps = &self.steps[..core::mem::take(&mut self.count)];
                 if core::mem::take(&mut self.simulated) {
+                    self.continued = false;
                     for step in steps {
                         self.pipeline.push(step);
                     }
                     return self.pipeline.finish();
                 }
-                self.schedule.run(steps);
-                self.schedule.end()
+                let continued = core::mem::take(&mut self.continued);
+                let Some(memo) = self.memo.as_mut().filter(|_| !continued) else {
+                    self.schedule.run(steps);
+                    return self.schedule.end();
+                };
+                let schedule = &mut self.schedule;
+                memo.cost(steps, || {
+                    schedule.run(steps);
+                    schedule.end()
+                })
             }
         }
     }

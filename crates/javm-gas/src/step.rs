@@ -24,7 +24,7 @@ const _: () = assert!(UNITS.alu <= ALUS && UNITS.mul == 1 && UNITS.div == 1);
 const _: () = assert!(UNITS.load >= UNITS.alu && UNITS.store >= UNITS.alu);
 
 /// One instruction of a block.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     /// Cycles of execution; 0 for a move, which only renames.
     pub(crate) latency: u8,
@@ -114,6 +114,13 @@ impl Step {
             destination: NEVER_READ,
         }
     };
+
+    /// All of it in a number.
+    #[inline(always)]
+    pub(crate) const fn bits(&self) -> u64 {
+        let Self { latency, slots, units, a, b, destination } = *self;
+        u64::from_le_bytes([latency, slots, units, a, b, destination, 0, 0])
+    }
 
     /// What there is to know of `i`, in front of the instruction at `next_pc`.
     #[inline]

@@ -342,3 +342,31 @@ fn starting_anywhere_is_answered() {
         }
     }
 }
+
+/// Blocks that are remembered cost what they cost: programs many times over, more blocks than there is room for, and
+/// some that are longer than what is priced at once.
+#[test]
+fn remembering_changes_nothing() {
+    let mut rng = Rng(11);
+    let mut pricer = Pricer::new(GasModel::Pipeline);
+    pricer.remember();
+    let mut blocks = 0;
+    for n in 0..60 {
+        let block = [2, 6, 40, 3000][n % 4];
+        let code = program(&mut rng, 6000, block).code();
+        let costs = BlockCosts::new(&code, GasModel::Pipeline);
+        for _ in 0..3 {
+            let mut start = 0;
+            for (pc, instruction) in code.instructions(0) {
+                let next = code.next_pc(pc);
+                pricer.push(&instruction, pc, next, &code);
+                if instruction.op.is_terminator() || next == code.len() {
+                    assert_eq!(Some(pricer.finish()), costs.cost(start));
+                    start = next;
+                    blocks += 1;
+                }
+            }
+        }
+    }
+    assert!(blocks > 100_000, "{blocks}");
+}

@@ -95,6 +95,11 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// Says that much is to be compiled.
+    pub(super) fn expect_much(&mut self) {
+        self.pricer.remember();
+    }
+
     /// Puts a region that was compiled before behind what is there; where it begins.
     pub(super) fn append(&mut self, code: &[u8]) -> usize {
         let begin = self.asm.begin_region(LOOP_ALIGNMENT);

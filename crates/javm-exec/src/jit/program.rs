@@ -32,6 +32,9 @@ use super::{
 /// Compiling all of a program publishes whenever there is as much machine code as this.
 const BATCH: usize = 8 << 20;
 
+/// So many regions are much code, in which blocks come more than once.
+const MANY: usize = 16;
+
 /// How much memory of the compiler a thread keeps.
 const KEPT: usize = 1 << 20;
 
@@ -205,6 +208,9 @@ impl Program {
         let guard = self.lock();
         let asm = SCRATCH.take();
         let mut compiler = Compiler::new(code, self.model, &self.index, asm);
+        if regions.len() >= MANY {
+            compiler.expect_much();
+        }
         let mut batch = Vec::new();
         for region in regions {
             let place = &self.regions[region as usize];
