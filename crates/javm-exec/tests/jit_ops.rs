@@ -142,22 +142,36 @@ fn merged_instructions_do_what_each_does() {
         Some(access(MoveReg, FEW[1], 0)),
         Some(access(LoadIndU64, STORED, 0)),
     ];
+    let mut all = Vec::new();
+    for (n, first) in first.iter().enumerate() {
+        for (m, second) in second.iter().enumerate() {
+            let between = between[(n + m) % between.len()];
+            let between = between.map(|between| [between, access(StoreIndU8, STORED, 3)]);
+            let mut sequence = vec![*first];
+            sequence.extend(between.into_iter().flatten());
+            sequence.push(*second);
+            all.push(sequence);
+        }
+    }
+    // A sum, what carries, and that added.
+    let (sums, carries) = (with_few(&[Add64], &[0], 0), with_few(&[SetLtU], &[0], 0));
+    for sum in &sums {
+        for carry in &carries {
+            all.extend(sums.iter().map(|last| vec![*sum, *carry, *last]));
+        }
+    }
     let mut rng = Rng::new(2);
     let mut faults = 0;
-    for (n, first) in first.iter().enumerate() {
-        // A block for each pair; offset 0 is where branches go.
+    for sequences in all.chunks(100) {
+        // A block for each; offset 0 is where branches go.
         let mut builder = Builder::new();
         builder.push(&Instruction::new(Trap));
-        for (m, second) in second.iter().enumerate() {
-            builder.push(first);
-            if let Some(between) = &between[(n + m) % between.len()] {
-                builder.push(between);
-                builder.push(&access(StoreIndU8, STORED, 3));
-            }
-            builder.push(second);
+        for sequence in sequences {
+            sequence.iter().for_each(|i| builder.push(i));
             // What came of it is looked at once more.
             let mut last = Instruction::new(CmovNz);
-            (last.a, last.b, last.d) = (STORED, second.destination().unwrap_or(FEW[0]), FEW[2]);
+            let result = sequence.last().and_then(Instruction::destination);
+            (last.a, last.b, last.d) = (STORED, result.unwrap_or(FEW[0]), FEW[2]);
             builder.push(&last);
             builder.push(&Instruction::new(Trap));
         }
@@ -187,8 +201,8 @@ fn merged_instructions_do_what_each_does() {
                     let exit = theirs.run(&mut ExitOnEcall);
                     let found = ours.run(&mut ExitOnEcall);
                     let i = code.instruction(start);
-                    assert_eq!(found, exit, "{first} at {start}: {i:?} {gpr:x?}");
-                    assert_eq!(ours.regs, theirs.regs, "{first} at {start}: {i:?} {gpr:x?}");
+                    assert_eq!(found, exit, "{i:?} at {start} {gpr:x?}");
+                    assert_eq!(ours.regs, theirs.regs, "{i:?} at {start} {gpr:x?}");
                     assert_eq!((ours.gas, ours.gas_charged), (theirs.gas, theirs.gas_charged), "{i:?}");
                     if !matches!(exit, ExitReason::PageFault(_)) {
                         break;
