@@ -36,6 +36,11 @@ impl GasCounter {
         self.remaining = self.remaining.saturating_add(gas);
     }
 
+    /// What is left, for emitted code to count down in place.
+    pub(crate) const fn in_place(&mut self) -> &mut u64 {
+        &mut self.remaining
+    }
+
     /// Sets what is left.
     pub const fn set(&mut self, gas: u64) {
         self.remaining = gas;

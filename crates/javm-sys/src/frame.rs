@@ -18,7 +18,7 @@ pub struct Frame {
     pub(crate) spill: u64,
     pub(crate) argument: u64,
     pub(crate) gpr: usize,
-    pub(crate) context: usize,
+    pub(crate) gas: usize,
 }
 
 const fn small(offset: usize) -> i8 {

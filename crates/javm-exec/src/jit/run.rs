@@ -54,7 +54,6 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
             entry
         }
     };
-    let mut gas = counter.remaining();
     // The region of the last host call: mostly the next one is in it too.
     let mut here: Option<(u32, &Region)> = None;
     // Where a round was that faulted last, with the registers.
@@ -64,12 +63,11 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
     let reason = loop {
         let Some(view) = memory.view() else {
             // The program counter was set when the instruction before was dealt with.
-            counter.set(gas);
             *gas_charged = !at_head;
             return None;
         };
         at_head = false;
-        let exit = publish::enter(session, entry, view, program.table(), (&mut regs.gpr, &mut gas));
+        let exit = publish::enter(session, entry, view, program.table(), (&mut regs.gpr, counter.in_place()));
         match exit.kind % (1 << kind::BITS) {
             kind::ECALL => {
                 let (number, site) = (exit.kind >> kind::BITS, exit.argument);
@@ -79,9 +77,7 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
                 };
                 let (pc, kind, next) = region.site(site)?;
                 regs.pc = u64::from(pc);
-                counter.set(gas);
                 let result = handler.ecall(kind, regs, memory, counter);
-                gas = counter.remaining();
                 regs.pc = u64::from(pc);
                 if let EcallResult::Exit(reason) = result {
                     *resumption = program.behind(number, site, code.next_pc(pc));
@@ -124,7 +120,6 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
                 let Some(found) = found else {
                     regs.pc = u64::from(pc);
                     *gas_charged = false;
-                    counter.set(gas);
                     return None;
                 };
                 entry = found;
@@ -132,7 +127,7 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
             kind::OUT_OF_GAS => {
                 let (pc, cost) = program.unpaid_block(code, exit.argument)?;
                 regs.pc = u64::from(pc);
-                gas = gas.wrapping_add(u64::from(cost));
+                counter.set(counter.remaining().wrapping_add(u64::from(cost)));
                 *gas_charged = false;
                 break ExitReason::OutOfGas;
             }
@@ -146,7 +141,6 @@ pub(crate) fn run<M: NativeMemory, H: EcallHandler>(
             }
         }
     };
-    counter.set(gas);
     Some(reason)
 }
 

@@ -19,15 +19,6 @@ use core::{
 use super::code::CodeMemory;
 use crate::{Exit, Machine, View, frame, frame::Frame};
 
-/// What the stub is given and where it leaves what it finds.
-#[repr(C)]
-struct Context {
-    gpr: *mut u64,
-    table: *const AtomicU64,
-    gas: u64,
-    target: u64,
-}
-
 /// The two result registers of the stub.
 #[repr(C)]
 struct Left {
@@ -36,9 +27,9 @@ struct Left {
 }
 
 /// # Safety
-/// `context` is filled as [`enter`] does.
+/// The pointers are those of a [`Machine`], `target` is where code may be entered with it.
 #[unsafe(naked)]
-unsafe extern "sysv64" fn stub(context: *mut Context) -> Left {
+unsafe extern "sysv64" fn stub(gpr: *mut u64, table: *const AtomicU64, gas: *mut u64, target: u64) -> Left {
     naked_asm!(
         "push rbp",
         "push rbx",
@@ -48,27 +39,25 @@ unsafe extern "sysv64" fn stub(context: *mut Context) -> Left {
         "push r15",
         "sub rsp, {size}",
         "lea rax, [rip + 3f]",
-        "mov [rsp + {exit}], rax",
-        "mov rax, [rdi + {table}]",
-        "mov [rsp + {f_table}], rax",
-        "mov [rsp + {f_context}], rdi",
-        "mov r15, [rdi + {gas}]",
-        "mov rdx, [rdi + {target}]",
-        "mov rax, [rdi + {gpr}]",
-        "mov [rsp + {f_gpr}], rax",
-        "mov r13, [rax + 0x00]",
-        "mov rbp, [rax + 0x08]",
-        "mov rcx, [rax + 0x18]",
-        "mov r12, [rax + 0x20]",
-        "mov r11, [rax + 0x28]",
-        "mov r14, [rax + 0x30]",
-        "mov rdi, [rax + 0x38]",
-        "mov rsi, [rax + 0x40]",
-        "mov rbx, [rax + 0x48]",
-        "mov r8, [rax + 0x50]",
-        "mov r9, [rax + 0x58]",
-        "mov r10, [rax + 0x60]",
-        "mov rax, [rax + 0x10]",
+        "mov [rsp + {f_exit}], rax",
+        "mov [rsp + {f_table}], rsi",
+        "mov [rsp + {f_gas}], rdx",
+        "mov [rsp + {f_gpr}], rdi",
+        "mov r15, [rdx]",
+        "mov rdx, rcx",
+        "mov r13, [rdi + 0x00]",
+        "mov rbp, [rdi + 0x08]",
+        "mov rcx, [rdi + 0x18]",
+        "mov r12, [rdi + 0x20]",
+        "mov r11, [rdi + 0x28]",
+        "mov r14, [rdi + 0x30]",
+        "mov rsi, [rdi + 0x40]",
+        "mov rbx, [rdi + 0x48]",
+        "mov r8, [rdi + 0x50]",
+        "mov r9, [rdi + 0x58]",
+        "mov r10, [rdi + 0x60]",
+        "mov rax, [rdi + 0x10]",
+        "mov rdi, [rdi + 0x38]",
         "jmp rdx",
         "3:",
         "mov [rsp + {f_argument}], rdx",
@@ -86,8 +75,8 @@ unsafe extern "sysv64" fn stub(context: *mut Context) -> Left {
         "mov [rdx + 0x50], r8",
         "mov [rdx + 0x58], r9",
         "mov [rdx + 0x60], r10",
-        "mov rdx, [rsp + {f_context}]",
-        "mov [rdx + {gas}], r15",
+        "mov rdx, [rsp + {f_gas}]",
+        "mov [rdx], r15",
         "mov eax, [rsp + {f_kind}]",
         "mov rdx, [rsp + {f_argument}]",
         "add rsp, {size}",
@@ -99,16 +88,12 @@ unsafe extern "sysv64" fn stub(context: *mut Context) -> Left {
         "pop rbp",
         "ret",
         size = const size_of::<Frame>(),
-        table = const offset_of!(Context, table),
-        gas = const offset_of!(Context, gas),
-        gpr = const offset_of!(Context, gpr),
-        target = const offset_of!(Context, target),
-        exit = const offset_of!(Frame, exit),
+        f_exit = const offset_of!(Frame, exit),
         f_table = const offset_of!(Frame, table),
+        f_gas = const offset_of!(Frame, gas),
+        f_gpr = const offset_of!(Frame, gpr),
         f_kind = const offset_of!(Frame, kind),
         f_argument = const offset_of!(Frame, argument),
-        f_gpr = const offset_of!(Frame, gpr),
-        f_context = const offset_of!(Frame, context),
     )
 }
 
@@ -170,16 +155,10 @@ pub unsafe fn enter(
     machine: Machine<'_>,
 ) -> Exit {
     session.point_at(view.base());
-    let mut context = Context {
-        gpr: machine.gpr.as_mut_ptr(),
-        table: machine.table.as_ptr(),
-        gas: *machine.gas,
-        target: code.base() + u64::from(offset),
-    };
+    let target = code.base() + u64::from(offset);
     // SAFETY: the pointers live as long as the call; the session says that the processor can do it, and the
     // code keeps its contract.
-    let left = unsafe { stub(&raw mut context) };
-    *machine.gas = context.gas;
+    let left = unsafe { stub(machine.gpr.as_mut_ptr(), machine.table.as_ptr(), machine.gas, target) };
     let kind = left.kind as u32;
     let argument =
         if kind == frame::KIND_FAULT { left.argument.wrapping_sub(code.base()) } else { left.argument };
