@@ -17,8 +17,12 @@ use crate::memory::{Access, PAGE_SIZE, copy_page, same_page};
 /// Regions of at most as many pages are copied at once.
 const EAGER_PAGES: u32 = 16;
 
-/// A window that is given back with more touched pages than this is emptied.
-const KEPT_PAGES: u32 = 64;
+/// A window that is given back with more touched pages than this is emptied. To clear a page takes a tenth of the time
+/// that it takes the system to give a new one.
+const KEPT_PAGES: u32 = 1024;
+
+/// A program that touched more pages than this in one life is given them in large parts in its next.
+const MANY_PAGES: u32 = 64;
 
 /// Pages filled at a first fault, and the least that is taken out; more when there are many faults.
 const CHUNK_PAGES: u32 = 4;
@@ -37,13 +41,15 @@ pub(super) struct Attached {
     pub(super) fills: u32,
     /// How often it was given back with pages in it.
     lives: u32,
+    /// How many pages were touched when it was given back, if it was not emptied.
+    pub(super) pages: u32,
     /// The list of regions of its last use, kept for its memory.
     pub(super) spare: Vec<IdleRegion>,
 }
 
 impl Attached {
     pub(super) fn new(window: Window) -> Self {
-        Self { window, filled: Pages::new(), fills: 0, lives: 0, spare: Vec::new() }
+        Self { window, filled: Pages::new(), fills: 0, lives: 0, pages: 0, spare: Vec::new() }
     }
 
     /// Lays a region out where nothing is.
@@ -92,11 +98,11 @@ impl Attached {
                 }
                 Ok(())
             }
+            // Was cleared when it was given back.
+            (Backing::Zero, _) => Ok(()),
             _ if left.holds(&self.window, region) => Ok(()),
             (Backing::Copied, Access::ReadOnly) => self.copy(region),
             (Backing::Filled, Access::ReadOnly) => self.take_out(region.first, region.end()),
-            // Windows with such regions are emptied before they come here.
-            (Backing::Zero, _) => Err(Short),
         }
     }
 
@@ -121,7 +127,7 @@ impl Attached {
     /// Makes everything inaccessible and zero.
     pub(super) fn empty(&mut self, regions: impl Iterator<Item = (u32, u32, Backing)>) -> Result<(), Short> {
         self.window.reset()?;
-        self.lives = 0;
+        (self.lives, self.pages) = (0, 0);
         for (first, end, _) in regions.filter(|(_, _, backing)| *backing == Backing::Filled) {
             self.filled.remove(first, end);
         }
@@ -181,26 +187,39 @@ impl Attached {
     /// Readies the window for reuse with the same regions; `false` when it must be emptied instead.
     pub(super) fn clean(&mut self, regions: &mut [Region]) -> bool {
         let mut pages = 0;
+        let mut zeros = Vec::new();
         for region in &*regions {
             // What was read-only when it was touched may have been written before; take no chances.
             if region.state.writable_once && region.access == Access::ReadOnly {
                 return false;
             }
-            let count = &mut |first: u32, end: u32| pages += end - first;
+            let written = region.state.backing == Backing::Zero && region.access == Access::ReadWrite;
+            let count = &mut |first: u32, end: u32| {
+                pages += end - first;
+                if written && pages <= KEPT_PAGES {
+                    zeros.push((first, end));
+                }
+            };
             self.touched(region.state.backing, region.first, region.end(), count);
         }
         // A program that uses many pages will use many again.
-        self.fills = if pages > KEPT_PAGES { MANY_FILLS } else { 0 };
+        self.fills = if pages > MANY_PAGES { MANY_FILLS } else { 0 };
         self.lives += 1;
+        self.pages = pages;
         if pages > KEPT_PAGES || (self.lives > LIVES && pages > 2 * CHUNK_PAGES) {
             return false;
         }
+        for (first, end) in zeros {
+            let Some(bytes) = self.window.bytes_mut(first, end - first) else { return false };
+            // Pages that were only read need no memory, and shall not get any.
+            let written = bytes.chunks_exact_mut(PAGE_SIZE).filter(|page| !same_page(page, &[]));
+            written.for_each(|page| copy_page(page, None));
+        }
         regions.iter_mut().all(|region| match region.state.backing {
-            Backing::Zero => false,
             Backing::Copied if region.access == Access::ReadWrite && region.count > CHUNK_PAGES => {
                 self.trim(region).is_ok()
             }
-            Backing::None | Backing::Copied | Backing::Filled => true,
+            Backing::None | Backing::Copied | Backing::Zero | Backing::Filled => true,
         })
     }
 

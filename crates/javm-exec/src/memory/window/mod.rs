@@ -27,6 +27,9 @@ use attached::Attached;
 pub(crate) use pool::WindowPool;
 use region::{Backing, Laid, rights};
 
+/// A window may be kept with as many pages whatever the others have.
+const FEW_PAGES: u32 = 64;
+
 /// The most regions that a window is kept with.
 const KEPT_REGIONS: usize = 64;
 
@@ -292,7 +295,8 @@ impl WindowMemory {
         let kept = self.settled
             && self.poked.is_empty()
             && self.regions.len() <= KEPT_REGIONS
-            && attached.clean(&mut self.regions);
+            && attached.clean(&mut self.regions)
+            && (attached.pages <= FEW_PAGES || self.pool.has_room(attached.pages));
         let regions = self.regions.iter().map(|r| (r.first, r.end(), r.state.backing));
         if kept || attached.empty(regions).is_ok() {
             self.pool.put(attached, &mut self.regions, kept);

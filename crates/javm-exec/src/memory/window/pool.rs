@@ -17,6 +17,9 @@ use crate::memory::{Access, PAGE_SIZE, PageSource, regions::Regions, same_page};
 /// How many idle windows are kept.
 const IDLE_WINDOWS: usize = 64;
 
+/// How many pages of memory they keep together.
+const IDLE_PAGES: u32 = 16_384;
+
 /// While there are fewer, a new window is made rather than the read-only pages of one changed.
 const FEW_WINDOWS: usize = 16;
 
@@ -127,6 +130,12 @@ impl WindowPool {
         }
         drop(idle);
         Some((Box::new(Attached::new(Window::new().ok()?)), Vec::new()))
+    }
+
+    /// Whether a window may be kept with as many pages.
+    pub(super) fn has_room(&self, pages: u32) -> bool {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.iter().map(|i| i.attached.pages).sum::<u32>() + pages <= IDLE_PAGES
     }
 
     /// Takes a window back. `kept`: it is laid out as its regions say; otherwise it is empty.
