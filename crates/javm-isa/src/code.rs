@@ -304,7 +304,7 @@ impl Code {
 
     /// Decodes the instruction at `pc` and gives the offset of the one behind it as well; `None` where no
     /// instruction starts.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn decode(&self, pc: u32) -> Option<(Instruction, u32)> {
         if !self.is_instruction_start(u64::from(pc)) {
