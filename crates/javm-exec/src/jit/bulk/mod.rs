@@ -110,17 +110,30 @@ const fn store(op: Op) -> Option<u32> {
     })
 }
 
-/// The opcodes that such a loop can begin with.
-static BEGINS: [bool; 256] = {
-    let mut begins = [false; 256];
+/// Where an operation can stand in such a loop.
+#[derive(Clone, Copy)]
+enum Role {
+    None,
+    Inner,
+    /// At the end of a block.
+    Branch,
+}
+
+/// The roles by opcode.
+static ROLES: [Role; 256] = {
+    let mut roles = [Role::None; 256];
     let mut n = 0;
     while n < Op::ALL.len() {
         let op = Op::ALL[n];
-        begins[op.opcode() as usize] =
-            load(op).is_some() || store(op).is_some() || matches!(op, Op::Unlikely | Op::AddImm64);
+        roles[op.opcode() as usize] = match op {
+            Op::BranchNe | Op::BranchNeImm | Op::BranchLtU => Role::Branch,
+            Op::Unlikely | Op::AddImm64 => Role::Inner,
+            _ if load(op).is_some() || store(op).is_some() => Role::Inner,
+            _ => Role::None,
+        };
         n += 1;
     }
-    begins
+    roles
 };
 
 /// What the instructions of a turn add up to.
@@ -196,7 +209,7 @@ impl Bulk {
     /// The loop whose head is the block at `head`, if it is one of these.
     pub(super) fn at(code: &Code, head: u32) -> Option<Self> {
         // Most blocks are done with here.
-        if !BEGINS[usize::from(code.byte_at(head.into()))] {
+        if !Self::may_be_at(code, head) {
             return None;
         }
         let mut turn = Turn::default();
@@ -225,6 +238,20 @@ impl Bulk {
             turn.second = Some(behind);
         }
         None
+    }
+
+    /// Whether the operations from a block's start to its end could be such a loop's.
+    #[inline]
+    fn may_be_at(code: &Code, head: u32) -> bool {
+        let mut pc = head;
+        for _ in 0..MAX_INSTRUCTIONS {
+            match ROLES[usize::from(code.byte_at(pc.into()))] {
+                Role::None => return false,
+                Role::Inner => pc = code.next_pc(pc),
+                Role::Branch => return true,
+            }
+        }
+        false
     }
 
     fn new(turn: &Turn, branch: &Instruction, behind: u32) -> Option<Self> {
