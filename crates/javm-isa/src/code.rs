@@ -281,6 +281,13 @@ impl Code {
         self.blocks.at_or_below(pc).unwrap_or(0)
     }
 
+    /// Start of the instruction that the byte at `pc` belongs to.
+    #[inline]
+    #[must_use]
+    pub fn instruction_of(&self, pc: u32) -> u32 {
+        self.starts.at_or_below(pc).unwrap_or(0)
+    }
+
     /// Distance from an instruction's start to the next one's, less one (Gray Paper: skip), 0..=24.
     #[inline]
     #[must_use]

@@ -216,9 +216,11 @@ impl<'a> Compiler<'a> {
         let mut start = head;
         for _ in 0..3 {
             let Some(end) = self.index.next_near(start) else { return false };
-            let last = (start..end).rev().find(|pc| self.code.is_instruction_start(u64::from(*pc)));
-            let Some(last) = last.and_then(|pc| self.code.instruction(pc)) else { return false };
-            if last.target() == Some(u64::from(head)) {
+            let last = self.code.instruction_of(end - 1);
+            let op = Op::from_opcode(self.code.byte_at(last.into()));
+            if op.is_some_and(|op| matches!(op.flow(), Flow::Branch | Flow::Jump))
+                && self.code.instruction(last).and_then(|last| last.target()) == Some(head.into())
+            {
                 return true;
             }
             start = end;
