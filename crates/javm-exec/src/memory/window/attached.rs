@@ -33,6 +33,10 @@ const MANY_FILLS: u32 = 16;
 /// After as many lives the pages that are kept are let go, in case they are not what the program uses now.
 const LIVES: u32 = 256;
 
+/// The same where there are many: clearing them in all these lives takes less time than they took to come, so that a
+/// guest which touches them once does not make its later calls dear for the host.
+const LIVES_OF_MANY: u32 = 8;
+
 /// A window in use.
 pub(super) struct Attached {
     pub(super) window: Window,
@@ -206,7 +210,8 @@ impl Attached {
         self.fills = if pages > MANY_PAGES { MANY_FILLS } else { 0 };
         self.lives += 1;
         self.pages = pages;
-        if pages > KEPT_PAGES || (self.lives > LIVES && pages > 2 * CHUNK_PAGES) {
+        let lives = if pages > MANY_PAGES { LIVES_OF_MANY } else { LIVES };
+        if pages > KEPT_PAGES || (self.lives > lives && pages > 2 * CHUNK_PAGES) {
             return false;
         }
         for (first, end) in zeros {
