@@ -7,37 +7,16 @@
 use std::collections::BTreeMap;
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
-use javm_exec::{
-    Backend, Config, EcallHandler, EcallKind, EcallResult, Engine, GasCounter, Mem, Module, Reg, Regs,
-};
+use javm_exec::{Backend, Config, Engine, Module};
 use javm_program::Program;
 use javm_virt::Flat;
 use polkavm::ProgramCounter;
 
 use crate::{
     kernels::{Kernel, Subject},
-    rival::{GAS, Host, RivalError},
+    rival::{GAS, RivalError},
+    rivals::ours::Answers,
 };
-
-/// Answers host calls as for every engine; one that has no answer gives zero.
-struct Answers(Host);
-
-impl EcallHandler for Answers {
-    fn ecall(
-        &mut self,
-        kind: EcallKind,
-        regs: &mut Regs,
-        _: &mut dyn Mem,
-        _: &mut GasCounter,
-    ) -> EcallResult {
-        let number = match kind {
-            EcallKind::Ecalli(number) => number,
-            EcallKind::Ecall => u32::MAX,
-        };
-        regs.set(Reg::A0, self.0.answer(number).unwrap_or_default());
-        EcallResult::Continue
-    }
-}
 
 /// Prints the profile of each kernel: so many of its hottest blocks, so many instructions of each.
 pub(crate) fn print(
@@ -62,14 +41,14 @@ fn count(flat: &Flat, kernel: &Kernel, args: &[u64]) -> Result<BTreeMap<u32, u64
     let pc = flat.export(kernel.export.as_bytes()).ok_or(RivalError::NoExport(kernel.export))?;
     let mut instance = flat.instance(pc, args, GAS)?;
     let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
-    let mut handler = Answers(Host::new());
+    let mut handler = Answers::new();
     let code = flat.module().code();
     loop {
         if code.is_block_start(instance.regs.pc) {
             *counts.entry(instance.regs.pc as u32).or_default() += 1;
         }
-        if instance.step(&mut handler).is_some() {
-            return Ok(counts);
+        if let Some(exit) = instance.step(&mut handler) {
+            return handler.ended(exit).map(|()| counts);
         }
     }
 }

@@ -112,7 +112,7 @@ fn check_paths(name: &str, text: &str, broken: &mut Vec<String>) {
     let folders = machine_folders();
     for (n, line) in text.lines().enumerate() {
         for folder in &folders {
-            // A path starts where no other path goes on: `frame/root/x` is none of a machine.
+            // A path starts where no other path goes on: a folder inside another may have any name.
             let starts =
                 |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-/~*}>".contains(c));
             if line.match_indices(folder.as_str()).any(|(at, _)| starts(at)) {

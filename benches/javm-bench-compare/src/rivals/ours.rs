@@ -83,24 +83,36 @@ struct Loaded {
 impl Compiled for Loaded {
     fn run_fresh(&mut self, kernel: &Kernel, args: &[u64]) -> Result<(u64, Duration), RivalError> {
         let pc = self.flat.export(kernel.export.as_bytes()).ok_or(RivalError::NoExport(kernel.export))?;
-        let mut handler = Answers { host: Host::new(), error: None };
+        let mut handler = Answers::new();
         let start = Instant::now();
         let mut instance = self.flat.instance(pc, args, GAS)?;
         let exit = instance.run(&mut handler);
         let result = instance.regs.get(Reg::A0);
         self.engine.recycle(instance.memory);
         let time = start.elapsed();
-        match (exit, handler.error) {
-            (ExitReason::Halt, None) => Ok((result, time)),
+        handler.ended(exit).map(|()| (result, time))
+    }
+}
+
+/// Answers host calls as every rival's are answered.
+pub(crate) struct Answers {
+    host: Host,
+    error: Option<RivalError>,
+}
+
+impl Answers {
+    pub(crate) fn new() -> Self {
+        Self { host: Host::new(), error: None }
+    }
+
+    /// What became of a run that ended so.
+    pub(crate) fn ended(self, exit: ExitReason) -> Result<(), RivalError> {
+        match (exit, self.error) {
+            (ExitReason::Halt, None) => Ok(()),
             (_, Some(error)) => Err(error),
             (exit, None) => Err(RivalError::Ended(exit.to_string().into())),
         }
     }
-}
-
-struct Answers {
-    host: Host,
-    error: Option<RivalError>,
 }
 
 impl EcallHandler for Answers {

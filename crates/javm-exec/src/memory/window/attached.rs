@@ -21,8 +21,9 @@ const EAGER_PAGES: u32 = 16;
 /// that it takes the system to give a new one.
 const KEPT_PAGES: u32 = 1024;
 
-/// A program that touched more pages than this in one life is given them in large parts in its next.
-const MANY_PAGES: u32 = 64;
+/// A program that touched more pages than this in one life is given them in large parts in its next, and keeps them for
+/// a few lives only, if there is room.
+pub(super) const MANY_PAGES: u32 = 64;
 
 /// Pages filled at a first fault, and the least that is taken out; more when there are many faults.
 const CHUNK_PAGES: u32 = 4;

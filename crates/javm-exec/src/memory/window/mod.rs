@@ -23,12 +23,9 @@ use super::{
     Access, CopyingMemory, Fault, GuestAccess, MapError, Mem, PAGE_COUNT, PAGE_SIZE, PageSource, parts,
     regions::Regions,
 };
-use attached::Attached;
+use attached::{Attached, MANY_PAGES};
 pub(crate) use pool::WindowPool;
 use region::{Backing, Laid, rights};
-
-/// A window may be kept with as many pages whatever the others have.
-const FEW_PAGES: u32 = 64;
 
 /// The most regions that a window is kept with.
 const KEPT_REGIONS: usize = 64;
@@ -296,7 +293,7 @@ impl WindowMemory {
             && self.poked.is_empty()
             && self.regions.len() <= KEPT_REGIONS
             && attached.clean(&mut self.regions)
-            && (attached.pages <= FEW_PAGES || self.pool.has_room(attached.pages));
+            && (attached.pages <= MANY_PAGES || self.pool.has_room(attached.pages));
         let regions = self.regions.iter().map(|r| (r.first, r.end(), r.state.backing));
         if kept || attached.empty(regions).is_ok() {
             self.pool.put(attached, &mut self.regions, kept);
